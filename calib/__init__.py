@@ -1,0 +1,1 @@
+"""Calibration and quantization to INT8."""

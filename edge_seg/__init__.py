@@ -1,0 +1,31 @@
+"""Semantic segmentation at the edge: one model, any run-time, real time.
+
+>>> import numpy as np
+>>> import edge_seg
+>>> image = np.zeros((540, 960, 3), np.uint8)  # BGR, as OpenCV reads it
+>>> with edge_seg.open_segmenter("edge-seg-s") as segment:
+...     labels = segment(image).labels
+>>> labels.shape, labels.dtype
+((540, 960), dtype('uint8'))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from edge_seg.errors import EdgeSegError
+from edge_seg.spec import ModelSpec, SegClass
+from edge_seg.types import Frame, Result
+
+if TYPE_CHECKING:
+    from edge_seg.segmenter import Segmenter, open_segmenter
+
+__all__ = ["EdgeSegError", "Frame", "ModelSpec", "Result", "SegClass", "Segmenter", "open_segmenter"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # OpenCV and the run-times load with the first use, so that importing the package stays cheap.
+    if name in ("Segmenter", "open_segmenter"):
+        from edge_seg import segmenter
+
+        return getattr(segmenter, name)
+    raise AttributeError(f"module 'edge_seg' has no attribute {name!r}")

@@ -1,0 +1,30 @@
+"""Checkpoints: a net's weights and its spec in one file, loaded without running code from it."""
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from edge_seg.errors import ModelError
+from edge_seg.files import written_whole
+from edge_seg.models import EdgeSeg, build_model
+from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
+
+
+def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> None:
+    """Write weights and spec to `path` (.pt)."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+    with written_whole(path) as temporary:
+        torch.save({"arch": arch, METADATA_KEY: spec.to_json(), "state_dict": weights}, temporary)
+
+
+def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:
+    """Architecture's name, spec and net in evaluation mode from `path`; ModelError where it is no such file."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        arch, spec = found["arch"], parse_spec(found[METADATA_KEY])
+        net = build_model(arch, len(spec.classes))
+        net.load_state_dict(found["state_dict"])
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path} is no checkpoint of edge-seg train ({type(error).__name__}: {error}).") from None
+    return arch, spec, net.eval()

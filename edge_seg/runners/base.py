@@ -1,0 +1,95 @@
+"""The Runner protocol and the choice of a run-time."""
+
+import importlib
+import importlib.util
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.spec import ModelSpec
+from edge_seg.types import UInt8Array
+from edge_seg.weights import find_model
+
+
+class Runner(Protocol):
+    """A model on a run-time; a context manager that frees the run-time's memory.
+
+    `infer` takes images uint8 [N, H, W, 3] BGR of the spec's size and returns labels uint8 [N, H, W] in memory that is
+    the caller's to keep, with all work of the device done. One thread at a time may call it.
+    """
+
+    spec: ModelSpec
+    runtime: str
+
+    def infer(self, images: UInt8Array) -> UInt8Array: ...
+
+    def __enter__(self) -> "Runner": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def _open_torch(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.torch_runner import TorchRunner
+
+    return TorchRunner(path, threads)
+
+
+def _open_onnxruntime(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.ort_runner import OrtRunner
+
+    return OrtRunner(path, threads)
+
+
+def _open_openvino(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.openvino_runner import OpenVinoRunner
+
+    return OpenVinoRunner(path, threads, floats="f32")
+
+
+def _open_openvino_bf16(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.openvino_runner import OpenVinoRunner
+
+    return OpenVinoRunner(path, threads, floats="bf16")
+
+
+RUNTIMES: dict[str, tuple[str, str, Callable[[Path, int], Runner]]] = {
+    "torch": (".pt", "torch", _open_torch),
+    "onnxruntime": (".onnx", "onnxruntime", _open_onnxruntime),
+    "openvino": (".onnx", "openvino", _open_openvino),
+    "openvino-bf16": (".onnx", "openvino", _open_openvino_bf16),
+}
+"""Name -> (suffix of the artefact, package it needs, how to open it)."""
+
+
+def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -> Runner:
+    """Open a bundled name or an artefact's path on a run-time; `threads` 0 leaves their number to the run-time.
+
+    ModelError for an artefact that is missing, damaged or not for that run-time, MissingExtraError where the run-time
+    is not installed.
+    """
+    path = find_model(str(model))
+    name = _choose(path) if runtime == "auto" else runtime
+    if name not in RUNTIMES:
+        raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
+    suffix, package, open_it = RUNTIMES[name]
+    if path.suffix != suffix:
+        raise ModelError(f"The run-time {name} takes {suffix} files; {path.name} is none. Try --runtime auto.")
+    if importlib.util.find_spec(package) is None:
+        extra = "edge-seg[train]" if package == "torch" else package
+        raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{extra}'")
+    return open_it(path, threads)
+
+
+def _choose(path: Path) -> str:
+    """PyTorch for a checkpoint; for ONNX, OpenVINO on x86-64 and ONNX Runtime elsewhere."""
+    if path.suffix == ".pt":
+        return "torch"
+    if path.suffix != ".onnx":
+        raise ModelError(f"No run-time takes {path.name}: expected .onnx or .pt.")
+    intel = platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
+    return "openvino" if intel else "onnxruntime"

@@ -1,0 +1,71 @@
+"""The deploy contract as checks: what a graph takes and gives, and what a caller may pass."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from edge_seg.errors import ModelError
+from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
+from edge_seg.types import UInt8Array
+
+OPSETS = range(13, 24)
+"""ONNX opsets of deployable graphs: per-channel Q/DQ begins with 13; what is above is not tested."""
+
+MAX_MODEL_MB = 2000
+"""Protobuf ends at 2 GiB."""
+
+
+def read_onnx_spec(path: Path) -> ModelSpec:
+    """The spec of a deployable ONNX file; ModelError where the file is no ONNX or keeps another contract."""
+    return check_contract(load_onnx(path), str(path))
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file; ModelError where it is none."""
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ModelError(f"{path} is no ONNX model ({error}). Make one: edge-seg export CHECKPOINT.pt") from None
+    if not model.graph.output or not model.opset_import:
+        raise ModelError(f"{path} is no ONNX model (empty graph). Make one: edge-seg export CHECKPOINT.pt")
+    return model
+
+
+def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
+    """The model's spec, if its input, output and opset are those of the contract; else ModelError."""
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset not in OPSETS:
+        raise ModelError(f"{name} has opset {opset}; expected {OPSETS[0]} to {OPSETS[-1]}. Export it again.")
+    found = f"{_describe(model.graph.input)} -> {_describe(model.graph.output)}"
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in metadata:
+        raise ModelError(
+            f"{name} carries no edge-seg spec; its graph is {found}. Make a deployable file: edge-seg export CHECKPOINT.pt"
+        )
+    spec = parse_spec(metadata[METADATA_KEY])
+    expected = f"uint8 [N, {spec.height}, {spec.width}, 3] -> uint8 [N, {spec.height}, {spec.width}]"
+    if found != expected:
+        raise ModelError(f"{name} keeps another contract.\n  found:    {found}\n  expected: {expected}")
+    return spec
+
+
+def _describe(values: "onnx.protobuf.RepeatedCompositeFieldContainer[onnx.ValueInfoProto]") -> str:  # type: ignore[name-defined]
+    """Type and shape of graph inputs or outputs, such as 'uint8 [N, 360, 480]'."""
+    return ", ".join(_describe_one(value.type.tensor_type) for value in values)
+
+
+def _describe_one(tensor: onnx.TypeProto.Tensor) -> str:
+    dims = ["N" if d.dim_param else str(d.dim_value) for d in tensor.shape.dim]
+    return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()} [{', '.join(dims)}]"
+
+
+def check_images(images: UInt8Array, spec: ModelSpec) -> None:
+    """ModelError unless images are uint8 [N, H, W, 3] of the spec's size with N >= 1."""
+    expected = (spec.height, spec.width, 3)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected or not len(images):
+        raise ModelError(
+            f"{spec.name} takes uint8 [N, {spec.height}, {spec.width}, 3], but was given {images.dtype} "
+            f"{list(images.shape)}. Resize first, or use open_segmenter, which does."
+        )

@@ -1,0 +1,43 @@
+"""ONNX Runtime on the CPU."""
+
+from pathlib import Path
+from types import TracebackType
+
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NotImplemented
+
+from edge_seg.errors import ModelError
+from edge_seg.runners.contract import check_images, read_onnx_spec
+from edge_seg.types import UInt8Array
+
+
+class OrtRunner:
+    """A deployable ONNX file on ONNX Runtime's CPU provider."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self.spec = read_onnx_spec(path)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Idle threads that spin would take the cores from capture and drawing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidGraph, InvalidProtobuf, NotImplemented) as error:
+            raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {path.name}: {error}") from None
+
+    def infer(self, images: UInt8Array) -> UInt8Array:
+        """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""
+        check_images(images, self.spec)
+        labels: UInt8Array = self._session.run(["labels"], {"image": images})[0]
+        return labels
+
+    def __enter__(self) -> "OrtRunner":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._session

@@ -1,0 +1,61 @@
+"""Segmenter: pictures of any size in, labels of the same size out."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from edge_seg.errors import DataError
+from edge_seg.runners import Runner, open_runner
+from edge_seg.spec import ModelSpec
+from edge_seg.types import Result, UInt8Array
+
+
+class Segmenter:
+    """A Runner with resizing before and after; calling it segments one picture. One thread at a time may call it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.spec: ModelSpec = runner.spec
+        self.runtime: str = runner.runtime
+
+    def __call__(self, image: UInt8Array) -> Result:
+        """Labels uint8 [H, W] of an image uint8 [H, W, 3] in BGR, and the stage times in milliseconds."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise DataError(f"Expected an image uint8 [H, W, 3] in BGR, found {image.dtype} {list(image.shape)}.")
+        start = time.perf_counter()
+        resized = _resize(image, self.spec.width, self.spec.height)
+        before = time.perf_counter()
+        labels = self._runner.infer(resized[None])[0]
+        after = time.perf_counter()
+        height, width = image.shape[:2]
+        full = labels if labels.shape == (height, width) else _enlarge(labels, width, height)
+        end = time.perf_counter()
+        return Result(full, (before - start) * 1e3, (after - before) * 1e3, (end - after) * 1e3)
+
+    def __enter__(self) -> "Segmenter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.__exit__(kind, error, trace)
+
+
+def _resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    # Above a factor of two, bilinear sampling skips pixels and thin poles flicker; averaging the area does not.
+    shrinks = image.shape[1] > 2 * width or image.shape[0] > 2 * height
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _enlarge(labels: UInt8Array, width: int, height: int) -> UInt8Array:
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+
+
+def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, threads: int = 0) -> Segmenter:
+    """Open a bundled name or an artefact's path; errors as `runners.open_runner`."""
+    return Segmenter(open_runner(model, runtime, threads=threads))

@@ -1,0 +1,234 @@
+"""Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
+
+import ctypes
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from edge_seg.checkpoint import write_checkpoint
+from edge_seg.data import Drive, open_dataset
+from edge_seg.data.training_set import EpochSampler, TrainingSet, count_pixels
+from edge_seg.errors import DataError
+from edge_seg.losses import cross_entropy, inverse_log_weights
+from edge_seg.metrics import ConfusionMatrix
+from edge_seg.models import EdgeSeg, build_model
+from edge_seg.models.deploy import normalise
+from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.types import Dataset, Frame
+
+CAMVID_LICENCE = "Trained on CamVid: for research, non-commercial use only"
+FREE_LICENCE = "Apache-2.0"
+AUX_WEIGHT = 0.4
+WARM_UP_SHARE = 0.02
+VALIDATE_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What `train` needs: where the data is, and the schedule, which is fixed before the first step."""
+
+    data: str
+    out: Path
+    run_dir: Path
+    arch: str = "edge-seg-s"
+    width: int = 480
+    height: int = 360
+    epochs: int = 80
+    batch: int = 8
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    ema_decay: float = 0.998
+    drive_share: float = 0.0
+    seed: int = 1
+    workers: int = 1
+    precision: str = "auto"
+    val: str | None = None
+    resume: bool = False
+
+
+class SegmentationTask(L.LightningModule):
+    """A net with its loss, optimiser and schedule."""
+
+    def __init__(self, net: EdgeSeg, class_weights: Tensor, options: TrainOptions) -> None:
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last)
+        self.options = options
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.matrix = ConfusionMatrix(len(class_weights))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, truth = batch
+        logits, *aux = self.net.forward_with_aux(normalise(images).to(memory_format=torch.channels_last))
+        loss = self._loss_at_half_size(logits, truth)
+        for deep in aux:
+            loss = loss + AUX_WEIGHT * self._loss(deep, _nearest(truth, deep.shape[-2:]))
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
+        # A quarter of the pixels, another quarter each step, gives the same gradient in the mean for a quarter of the
+        # work, which on a CPU would be a third of the whole step.
+        row, column = (int(i) for i in torch.randint(2, (2,)))
+        chosen = truth[:, row::2, column::2]
+        return self._loss(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
+
+    def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        weights: Tensor = self.class_weights  # type: ignore[assignment]
+        return cross_entropy(logits.float(), truth.long(), weights)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, truth = batch
+        logits = F.interpolate(self.net(normalise(images)).float(), size=truth.shape[-2:], mode="bilinear")
+        self.matrix.update(logits.argmax(1).to(torch.uint8).cpu().numpy(), truth.cpu().numpy())
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_miou", self.matrix.miou(), prog_bar=True)
+        self.matrix = ConfusionMatrix(len(self.matrix.counts))
+
+    def configure_optimizers(self) -> Any:
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.options.lr, weight_decay=self.options.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly_with_warm_up(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def poly_with_warm_up(step: int, steps: int) -> float:
+    """Share of the top learning rate: linear warm-up, then (1 - step / steps)^0.9 (Chen et al., DeepLab, 2017).
+
+    >>> [round(poly_with_warm_up(step, 100), 2) for step in (0, 1, 2, 50, 100)]
+    [0.5, 0.99, 0.98, 0.54, 0.0]
+    """
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    return float(min(1.0, (step + 1) / warm_up) * max(0.0, 1 - step / max(1, steps)) ** 0.9)
+
+
+def _nearest(truth: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(truth[:, None].float(), size=size, mode="nearest-exact")[:, 0]
+
+
+class EpochLines(Callback):
+    """A plain line per epoch, for logs and pipes."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: f"{float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items())}
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
+
+
+def train(options: TrainOptions) -> ModelSpec:
+    """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
+
+    Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
+    """
+    _keep_freed_memory()
+    L.seed_everything(options.seed, verbose=False)
+    dataset = open_dataset(options.data)
+    loader, class_weights = _training_data(dataset, options)
+    net = build_model(options.arch, len(dataset.class_names))
+    trainer = _trainer(options)
+    last = options.run_dir / "last.ckpt"
+    trainer.fit(
+        SegmentationTask(net, class_weights, options),
+        loader,
+        DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None,
+        ckpt_path=last if options.resume and last.is_file() else None,
+    )
+    spec = _spec(dataset, options)
+    write_checkpoint(options.out, options.arch, spec, net)
+    return spec
+
+
+def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:
+    """Loader and class weights; drive frames are rendered anew for every sample, other frames kept in memory."""
+    frames = [] if isinstance(dataset, Drive) else [_resized(f, options) for f in dataset]
+    share = options.drive_share
+    drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
+    samples = TrainingSet(frames, drive_count=drive_count, size=(options.width, options.height), seed=options.seed)
+    if len(samples) < options.batch:
+        raise DataError(f"{dataset.name} gives {len(samples)} samples, fewer than one batch of {options.batch}.")
+    weighed = [f.truth for f in frames if f.truth is not None] or [samples[i][1].numpy() for i in range(64)]
+    weights = inverse_log_weights(count_pixels(weighed, len(dataset.class_names)))
+    loader = DataLoader(
+        samples,
+        batch_size=options.batch,
+        sampler=EpochSampler(len(samples), options.seed),
+        num_workers=options.workers,
+        persistent_workers=options.workers > 0,
+        drop_last=True,
+    )
+    return loader, weights
+
+
+def _resized(frame: Frame, options: TrainOptions) -> Frame:
+    if frame.image.shape[:2] != (options.height, options.width):
+        found = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
+        raise DataError(f"{frame.name} is {found}, but the net is trained at {options.width}x{options.height}.")
+    return frame
+
+
+class _Labelled(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """A data set as (image uint8 [3, H, W], truth uint8 [H, W]) tensors."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        frame = self.dataset[index]
+        return torch.from_numpy(frame.image.transpose(2, 0, 1).copy()), torch.from_numpy(frame.truth)
+
+
+def _trainer(options: TrainOptions) -> L.Trainer:
+    shown = RichProgressBar() if sys.stderr.isatty() else EpochLines()
+    saved = ModelCheckpoint(options.run_dir, save_last=True, save_top_k=0, every_n_epochs=1)
+    return L.Trainer(
+        max_epochs=options.epochs,
+        precision="bf16-mixed" if _use_bf16(options.precision) else "32-true",
+        callbacks=[shown, saved, EMAWeightAveraging(decay=options.ema_decay)],
+        logger=TensorBoardLogger(options.run_dir, name="", version="tensorboard"),
+        default_root_dir=options.run_dir,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        check_val_every_n_epoch=VALIDATE_EVERY,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+
+
+def _use_bf16(precision: str) -> bool:
+    """bf16 where the hardware multiplies it: emulated, as on a CPU without AMX, it is twice as slow as FP32."""
+    if precision != "auto":
+        return precision == "bf16"
+    cpuinfo = Path("/proc/cpuinfo")
+    return torch.cuda.is_available() or (cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text())
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to reuse freed memory instead of returning it: fresh pages cost a third of each CPU training step."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+        libc.mallopt(m_top_pad, 2**28)
+
+
+def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
+    free = isinstance(dataset, Drive)
+    trained_on = dataset.name if free or not options.drive_share else f"{dataset.name} and drive frames"
+    licence = FREE_LICENCE if free else CAMVID_LICENCE
+    return ModelSpec(options.arch, CAMVID_CLASSES, options.width, options.height, trained_on, licence=licence)

@@ -1,0 +1,48 @@
+"""The values that pass between stages."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+
+VOID = 255
+"""Label of a pixel without truth, in every array of this package whatever the file format calls it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture: image uint8 [H, W, 3] in BGR, its place in the source, and the truth uint8 [H, W] where there is one."""
+
+    image: UInt8Array
+    index: int
+    captured_s: float
+    """`time.perf_counter()` at which the picture was complete: the zero of its age."""
+    truth: UInt8Array | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What a Segmenter makes of one image: labels uint8 [H, W] at the image's size, and its stage times."""
+
+    labels: UInt8Array
+    pre_ms: float
+    infer_ms: float
+    post_ms: float
+
+
+class Dataset(Protocol):
+    """Frames that can be asked for by index, in an order that never changes."""
+
+    name: str
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Frame: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
