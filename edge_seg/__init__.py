@@ -9,23 +9,31 @@
 ((540, 960), dtype('uint8'))
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING
 
 from edge_seg.errors import EdgeSegError
-from edge_seg.spec import ModelSpec, SegClass
-from edge_seg.types import Frame, Result
 
 if TYPE_CHECKING:
     from edge_seg.segmenter import Segmenter, open_segmenter
+    from edge_seg.spec import ModelSpec, SegClass
+    from edge_seg.types import Frame, Result
 
 __all__ = ["EdgeSegError", "Frame", "ModelSpec", "Result", "SegClass", "Segmenter", "open_segmenter"]
 __version__ = "0.1.0"
 
+_HOMES = {
+    "Frame": "types",
+    "ModelSpec": "spec",
+    "Result": "types",
+    "SegClass": "spec",
+    "Segmenter": "segmenter",
+    "open_segmenter": "segmenter",
+}
 
-def __getattr__(name: str) -> Any:
-    # OpenCV and the run-times load with the first use, so that importing the package stays cheap.
-    if name in ("Segmenter", "open_segmenter"):
-        from edge_seg import segmenter
 
-        return getattr(segmenter, name)
+def __getattr__(name: str) -> object:
+    # NumPy, OpenCV and the run-times load with the first use, so that `edge-seg --help` stays quick.
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"edge_seg.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'edge_seg' has no attribute {name!r}")

@@ -45,7 +45,7 @@ def import_extra(module: str, extra: str) -> ModuleType:
     >>> import_extra("no_such_module", "train")
     Traceback (most recent call last):
     ...
-    edge_seg.errors.MissingExtraError: This needs no_such_module, which is not installed. Type: pip install 'edge-seg[train]'
+    edge_seg.errors.MissingExtraError: This needs no_such_module, which is not installed. Type: pip install ...
     """
     try:
         return importlib.import_module(module)

@@ -15,11 +15,15 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     SinkError where the folder is missing or cannot be written, or the disk is full.
     """
+    if path.exists() and not path.is_file():  # a device such as /dev/null would be replaced by a file
+        raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror}. Choose a folder that exists and is yours.") from None
+        raise SinkError(
+            f"{path} cannot be written: {error.strerror}. Choose a folder that exists and is yours."
+        ) from None
     temporary = Path(name)
     try:
         yield temporary

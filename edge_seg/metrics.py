@@ -73,7 +73,9 @@ def _unknown_label(pairs: NDArray[np.intp], classes: int) -> str:
     if truth:
         return f"The truth holds the values {truth}; expected 0 to {classes - 1}, or {VOID} for void."
     labels = [int(i) for i in np.flatnonzero(pairs[:VOID].sum(0)) if i >= classes]
-    return f"The model gives the labels {labels}, but the data set has {classes} classes. Use a model of the same classes."
+    return (
+        f"The model gives the labels {labels}, but the data set has {classes} classes. Use a model of the same classes."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +151,5 @@ class RateMeter:
 
 
 def _rate(times_s: Sequence[float], count: int) -> float:
-    span_s = times_s[-1] - times_s[0]
-    return (count - 1) / span_s if count > 1 and span_s > 0 else 0.0
+    span_s = times_s[-1] - times_s[0] if count > 1 else 0.0
+    return (count - 1) / span_s if span_s > 0 else 0.0

@@ -26,7 +26,7 @@ class Segmenter:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise DataError(f"Expected an image uint8 [H, W, 3] in BGR, found {image.dtype} {list(image.shape)}.")
         start = time.perf_counter()
-        resized = _resize(image, self.spec.width, self.spec.height)
+        resized = resize_image(image, self.spec.width, self.spec.height)
         before = time.perf_counter()
         labels = self._runner.infer(resized[None])[0]
         after = time.perf_counter()
@@ -44,7 +44,8 @@ class Segmenter:
         self._runner.__exit__(kind, error, trace)
 
 
-def _resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+def resize_image(image: UInt8Array, width: int, height: int) -> UInt8Array:
+    """The picture at width x height pixels, as the Segmenter gives it to its model."""
     if image.shape[:2] == (height, width):
         return np.ascontiguousarray(image)
     # Above a factor of two, bilinear sampling skips pixels and thin poles flicker; averaging the area does not.

@@ -13,6 +13,11 @@ from edge_seg.types import UInt8Array
 METADATA_KEY = "edge_seg.spec"
 """Key of the spec's JSON in ONNX metadata, checkpoints and engine sidecars."""
 
+INPUT_MIDDLE = 128
+INPUT_SCALE = 64
+"""Our own nets take x = (u8 - 128) / 64, alike for all channels: the camera's uint8 is then itself a quantized tensor
+(scale 1/64, zero point 128), and an INT8 graph needs no arithmetic between camera and first convolution."""
+
 MAX_CLASSES = 255
 """Labels are uint8, and 255 is void."""
 
@@ -86,7 +91,9 @@ def parse_spec(text: str) -> ModelSpec:
         classes = tuple(SegClass(c["name"], (c["rgb"][0], c["rgb"][1], c["rgb"][2])) for c in found["classes"])
         spec = ModelSpec(**{**found, "classes": classes})
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ModelError(f"The model's spec cannot be read ({error}). Export the model again: edge-seg export") from None
+        raise ModelError(
+            f"The model's spec cannot be read ({error}). Export the model again: edge-seg export"
+        ) from None
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise ModelError(f"The model's spec has {len(classes)} classes; 1 to {MAX_CLASSES} fit in uint8 labels.")
     return spec

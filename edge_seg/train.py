@@ -1,28 +1,37 @@
 """Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
 
 import ctypes
+import dataclasses
+import logging
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from edge_seg.checkpoint import write_checkpoint
+from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.training_set import EpochSampler, TrainingSet, count_pixels
 from edge_seg.errors import DataError
+from edge_seg.evaluate import Scores, evaluate
 from edge_seg.losses import cross_entropy, inverse_log_weights
 from edge_seg.metrics import ConfusionMatrix
 from edge_seg.models import EdgeSeg, build_model
 from edge_seg.models.deploy import normalise
+from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.types import Dataset, Frame
 
@@ -31,6 +40,7 @@ FREE_LICENCE = "Apache-2.0"
 AUX_WEIGHT = 0.4
 WARM_UP_SHARE = 0.02
 VALIDATE_EVERY = 10
+PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class SegmentationTask(L.LightningModule):
         loss = self._loss_at_half_size(logits, truth)
         for deep in aux:
             loss = loss + AUX_WEIGHT * self._loss(deep, _nearest(truth, deep.shape[-2:]))
-        self.log("loss", loss, prog_bar=True)
+        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -95,10 +105,10 @@ class SegmentationTask(L.LightningModule):
         self.log("val_miou", self.matrix.miou(), prog_bar=True)
         self.matrix = ConfusionMatrix(len(self.matrix.counts))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         others = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.options.lr, weight_decay=self.options.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly_with_warm_up(step, steps))
@@ -127,6 +137,29 @@ class EpochLines(Callback):
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 
+def train_and_evaluate(options: TrainOptions, test: str) -> Scores:
+    """Train, evaluate the checkpoint on the data set `test`, and write the mIoU into its spec."""
+    dataset = open_dataset(test)
+    train(options)
+    with open_segmenter(options.out, "torch") as segment:
+        scores = evaluate(segment, dataset)
+    arch, spec, net = read_checkpoint(options.out)
+    if scores.miou is not None:
+        spec = dataclasses.replace(spec, scores={f"{dataset.name} mIoU": scores.miou})
+        write_checkpoint(options.out, arch, spec, net)
+    return scores
+
+
+def default_test(data: str) -> str:
+    """The set that a training set's nets are judged on.
+
+    >>> default_test("camvid:CamVid"), default_test("camvid:CamVid/train"), default_test("drive:frames=400")
+    ('camvid:CamVid/test', 'camvid:CamVid/test', 'drive:seed=1,frames=200')
+    """
+    scheme, _, location = data.partition(":")
+    return f"camvid:{location.removesuffix('/train')}/test" if scheme == "camvid" else "drive:seed=1,frames=200"
+
+
 def train(options: TrainOptions) -> ModelSpec:
     """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
 
@@ -137,14 +170,13 @@ def train(options: TrainOptions) -> ModelSpec:
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
     net = build_model(options.arch, len(dataset.class_names))
-    trainer = _trainer(options)
+    val = DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None
     last = options.run_dir / "last.ckpt"
-    trainer.fit(
-        SegmentationTask(net, class_weights, options),
-        loader,
-        DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None,
-        ckpt_path=last if options.resume and last.is_file() else None,
-    )
+    if last.is_file() and not options.resume:
+        raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out folder.")
+    task = SegmentationTask(net, class_weights, options)
+    with _quiet():
+        _trainer(options).fit(task, loader, val, ckpt_path=last if last.is_file() else None, weights_only=True)
     spec = _spec(dataset, options)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
@@ -189,6 +221,7 @@ class _Labelled(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         frame = self.dataset[index]
+        assert frame.truth is not None
         return torch.from_numpy(frame.image.transpose(2, 0, 1).copy()), torch.from_numpy(frame.truth)
 
 
@@ -205,8 +238,20 @@ def _trainer(options: TrainOptions) -> L.Trainer:
         enable_model_summary=False,
         check_val_every_n_epoch=VALIDATE_EVERY,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        limit_val_batches=None if options.val else 0,
+        log_every_n_steps=1,
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back Lightning's advice on settings that are as they are on purpose, and its dependencies' deprecations."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*weights_only.*")
+        yield
 
 
 def _use_bf16(precision: str) -> bool:

@@ -15,7 +15,7 @@ VOID = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture: image uint8 [H, W, 3] in BGR, its place in the source, and the truth uint8 [H, W] where there is one."""
+    """One picture: image uint8 [H, W, 3] in BGR, its place in the source, and truth uint8 [H, W] where there is one."""
 
     image: UInt8Array
     index: int
@@ -23,6 +23,8 @@ class Frame:
     """`time.perf_counter()` at which the picture was complete: the zero of its age."""
     truth: UInt8Array | None = None
     name: str = ""
+    time_s: float | None = None
+    """When the source would show it, in seconds of the source's own clock; None where it has none, as a camera."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Resize":
             _use_scales(model.graph, node)
     _drop_aliases(model.graph)
-    _drop_unused(model.graph)
+    drop_unused(model.graph)
     del model.graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
@@ -55,7 +55,7 @@ def _drop_aliases(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove nodes and initializers that no output needs."""
     needed = {value.name for value in graph.output}
     kept = []

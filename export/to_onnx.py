@@ -43,7 +43,9 @@ def to_onnx(checkpoint: Path, out: Path) -> ModelSpec:
         with open_runner(temporary, "onnxruntime") as runner:
             agreement = float((runner.infer(image.numpy()) == expected).mean())
         if agreement < 0.999:
-            raise ModelError(f"The exported graph agrees with PyTorch on {agreement:.2%} of the pixels; nothing written.")
+            raise ModelError(
+                f"The exported graph agrees with PyTorch on {agreement:.2%} of the pixels; nothing written."
+            )
     return spec
 
 
@@ -60,7 +62,7 @@ def _export(deploy: Deploy, image: torch.Tensor) -> onnx.ModelProto:
         torch.onnx.export(
             deploy,
             (image,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the annotation leaves out the file objects that this exporter takes
             dynamo=False,
             opset_version=OPSET,
             input_names=["image"],

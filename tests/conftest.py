@@ -1,11 +1,14 @@
 """Tiny real models and clips, made here: nothing is downloaded."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.types import UInt8Array
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
@@ -35,3 +38,28 @@ def tiny_model(tiny_checkpoint: Path) -> Path:
     path = tiny_checkpoint.with_suffix(".onnx")
     to_onnx(tiny_checkpoint, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., Path]:
+    """A function that writes a film of pictures; options are the muxer's."""
+    import av
+
+    def write(path: Path, images: Sequence[UInt8Array], fps: int = 25, **options: str) -> Path:
+        with av.open(str(path), "w", options=options) as container:
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "1", "preset": "ultrafast"})
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            for image in images:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            container.mux(stream.encode(None))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory, write_clip: Callable[..., Path]) -> Path:
+    """A film of 12 grey pictures, 96x72 at 25 frames a second, picture n of brightness 20 n."""
+    images = [np.full((72, 96, 3), 20 * number, np.uint8) for number in range(12)]
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", images, movflags="faststart")

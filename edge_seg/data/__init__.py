@@ -1,5 +1,7 @@
 """Data sets by URI: `camvid:PATH/SPLIT` and `drive:seed=1`."""
 
+from collections.abc import Callable
+
 from edge_seg.data.camvid import CamVid, open_camvid
 from edge_seg.data.drive import Drive, parse_drive
 from edge_seg.errors import DataError
@@ -7,7 +9,7 @@ from edge_seg.types import Dataset
 
 __all__ = ["DATASET_SCHEMES", "CamVid", "Drive", "open_dataset"]
 
-DATASET_SCHEMES = {"camvid": open_camvid, "drive": parse_drive}
+DATASET_SCHEMES: dict[str, Callable[[str], Dataset]] = {"camvid": open_camvid, "drive": parse_drive}
 
 
 def open_dataset(uri: str) -> Dataset:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge_seg.data.drive_camera import NEAR_M, Camera
+from edge_seg.data.drive_camera import Camera
 from edge_seg.data.drive_cars import footprint, vehicle
-from edge_seg.data.drive_ground import SIGHT_M, make_ground
+from edge_seg.data.drive_ground import make_ground
 from edge_seg.data.drive_light import backdrop, make_lens
 from edge_seg.data.drive_paint import Canvas
-from edge_seg.data.drive_things import distance, paint_thing
+from edge_seg.data.drive_things import distance, paint_thing, reach_m
 from edge_seg.data.drive_traffic import movers
 from edge_seg.data.drive_world import STRETCH_M, Parked, Thing, make_town, stretch_things
 from edge_seg.errors import DataError
@@ -20,6 +20,8 @@ from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import Frame
 
 FPS = 25.0
+SIGHT_M = 120.0
+BEHIND_M = -6.0
 MIN_SIDE, MAX_SIDE, MAX_FRAMES = 32, 4096, 10_000_000
 OPTION = re.compile(r"seed=(?P<seed>\d{1,9})|size=(?P<width>\d{1,9})x(?P<height>\d{1,9})|frames=(?P<frames>\d{1,9})")
 ACCEPTED = "Type for example: drive:seed=1,size=480x360,frames=300"
@@ -58,8 +60,8 @@ class Drive:
             raise IndexError(f"Frame {index} of {self.name}, which has {self.frames}.")
         canvas = Canvas(np.empty((self.height, self.width, 3), np.uint8), np.empty((self.height, self.width), np.uint8))
         self._paint(canvas, self._camera(index), index / FPS)
-        image = self._lens.photograph(canvas.image, index)
-        return Frame(image, index, time.perf_counter(), canvas.labels, f"drive_{self.seed}_{index:06d}")
+        self._lens.photograph(canvas.image, index)
+        return Frame(canvas.image, index, time.perf_counter(), canvas.labels, f"drive_{self.seed}_{index:06d}")
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[index] for index in range(self.frames))
@@ -87,10 +89,10 @@ class Drive:
 
     def _in_sight(self, camera: Camera, seconds: float) -> list[Thing]:
         """All things ahead, from far to near."""
-        first, last = int(camera.s // STRETCH_M), int((camera.s + SIGHT_M) // STRETCH_M)
-        still = [t for k in range(first, last) for side in (-1, 1) for t in stretch_things(self._town, k, side)]
-        far_first = [(distance(camera, t), t) for t in still + movers(self._town, seconds, camera)]
-        seen = [pair for pair in far_first if NEAR_M < pair[0] < SIGHT_M]
+        first, last = int(camera.s // STRETCH_M) - 1, int((camera.s + SIGHT_M) // STRETCH_M)
+        still = [t for k in range(first, last + 1) for side in (-1, 1) for t in stretch_things(self._town, k, side)]
+        placed = [(distance(camera, t), t) for t in still + movers(self._town, seconds, camera)]
+        seen = [pair for pair in placed if BEHIND_M < pair[0] < reach_m(pair[1])]
         return [thing for _, thing in sorted(seen, key=lambda pair: -pair[0])]
 
 

@@ -18,8 +18,7 @@ def backdrop(seed: int, width: int, horizon: int) -> Canvas:
     """
     rng = np.random.default_rng([51, seed])
     wide = 2 * width
-    image = np.empty((horizon, wide, 3), np.uint8)
-    image[:] = _clouds(rng, wide, horizon)[..., None]
+    image = cv2.merge([_clouds(rng, wide, horizon)] * 3).astype(np.uint8, copy=False)
     labels = np.full((horizon, wide), SKY, np.uint8)
     layers = ((BUILDING, (96, 98, 100)), (TREE, (70, 78, 80)), (TREE, (52, 62, 62)))
     for label, colour in layers:
@@ -27,13 +26,14 @@ def backdrop(seed: int, width: int, horizon: int) -> Canvas:
     return Canvas(image, labels)
 
 
-def _clouds(rng: np.random.Generator, width: int, height: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    field = np.zeros((height, width), np.float32)
-    for rows, share in ((3, 0.6), (8, 0.3), (20, 0.15)):
-        coarse = rng.normal(0, 1, (rows, 3 * rows)).astype(np.float32)
-        field += share * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    slope = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
-    return np.clip(228 + 12 * field + 14 * slope, 195, 255)
+def _clouds(rng: np.random.Generator, width: int, height: int) -> UInt8Array:
+    """Brightness [H, W] of the sky: clouds of three sizes, brighter towards the horizon."""
+    field = np.linspace(214, 242, 48, dtype=np.float32)[:, None] + np.zeros(144, np.float32)
+    for rows, strength in ((3, 7.2), (8, 3.6), (20, 1.8)):
+        coarse = rng.normal(0, strength, (rows, 3 * rows)).astype(np.float32)
+        field += np.asarray(cv2.resize(coarse, (144, 48), interpolation=cv2.INTER_CUBIC), np.float32)
+    small = np.clip(field, 195, 255).astype(np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
 def _skyline(rng: np.random.Generator, canvas: Canvas, label: int, colour: Colour) -> None:
@@ -48,8 +48,7 @@ def _skyline(rng: np.random.Generator, canvas: Canvas, label: int, colour: Colou
     solid = np.arange(height)[:, None] >= rows
     mask = solid.astype(np.uint8)
     rough = np.tile(grain(2, 256), (height // 256 + 1, width // 256 + 1))[:height, :width]
-    paint = cv2.multiply(cv2.merge([rough] * 3), (*(c / 128 for c in colour), 0.0))
-    cv2.copyTo(paint, mask, canvas.image)
+    cv2.copyTo(cv2.merge([cv2.convertScaleAbs(rough, alpha=c / 128) for c in colour]), mask, canvas.image)
     canvas.labels[solid] = label
 
 
@@ -63,37 +62,36 @@ class Lens:
     noise: float
     seed: int
 
-    def photograph(self, image: UInt8Array, index: int) -> UInt8Array:
-        """The picture [H, W, 3] as the sensor would give it for frame `index`."""
-        toned = cv2.LUT(image, self.curve)
-        soft = cv2.GaussianBlur(toned, (3, 3), self.blur_px)
-        dimmed = cv2.multiply(soft, self.vignette, scale=1 / 255)
+    def photograph(self, image: UInt8Array, index: int) -> None:
+        """Turn the painted picture [H, W, 3], in place, into what the sensor would give for frame `index`."""
+        cv2.LUT(image, self.curve, dst=image)
+        cv2.GaussianBlur(image, (3, 3), self.blur_px, dst=image)
+        cv2.multiply(image, self.vignette, dst=image, scale=1 / 255)
         rng = np.random.default_rng([self.seed, index])
         height, width = image.shape[:2]
         tile = sensor_noise(height, width)
         top, left = (int(n) for n in rng.integers(0, 64, 2))
         speck = tile[top : top + height, left : left + width]
-        return cv2.addWeighted(dimmed, 1.0, speck, self.noise, -128 * self.noise).astype(np.uint8, copy=False)
+        cv2.addWeighted(image, 1.0, speck, self.noise, -128 * self.noise, dst=image)
 
 
 def make_lens(seed: int, width: int, height: int) -> Lens:
     """The light of the day and the camera of a seed."""
     rng = np.random.default_rng([52, seed])
     dark = rng.random() < 0.35
-    gain, gamma = float(np.exp(rng.normal(-0.7 if dark else 0.5, 0.3))), float(rng.uniform(0.9, 1.3))
-    sky_low = float(rng.uniform(100, 180) if dark else rng.uniform(200, 290))
+    gain, gamma = float(np.exp(rng.normal(-0.6 if dark else 0.55, 0.28))), float(rng.uniform(0.85, 1.2))
+    sky_low = float(rng.uniform(115, 215) if dark else rng.uniform(232, 320))
     sky_high = sky_low + float(rng.uniform(10, 90))
     values = np.arange(256, dtype=np.float32)
     street = 190 * (values / 190) ** gamma * gain
     sky = sky_low + (sky_high - sky_low) * (values - 195) / 60
-    cast, sky_cast = rng.normal(1, 0.025, 3), np.array([1.0, 1.0, 1.0]) + rng.uniform(0, 0.09) * np.array([0.6, 0.0, -1.0])
+    cast, sky_cast = rng.normal(1, 0.025, 3), 1 + rng.uniform(0, 0.09) * np.array([0.6, 0.0, -1.0])
     curve = np.where(values[:, None] <= MAX_VALUE, street[:, None] * cast, sky[:, None] * sky_cast)
     rows, columns = (np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in (height, width))
     fall = 255 * (1 - np.float32(rng.uniform(0, 0.18)) * (rows[:, None] + columns))
-    vignette = cv2.merge([fall.astype(np.uint8)] * 3)
-    return Lens(
-        np.clip(curve, 0, 255).astype(np.uint8)[None], vignette, float(rng.uniform(0.35, 0.9)), float(rng.uniform(0.1, 0.5)), seed
-    )
+    vignette = cv2.merge([fall.astype(np.uint8)] * 3).astype(np.uint8, copy=False)
+    blur_px, noise = float(rng.uniform(0.35, 0.9)), float(rng.uniform(0.1, 0.5))
+    return Lens(np.clip(curve, 0, 255).astype(np.uint8)[None], vignette, blur_px, noise, seed)
 
 
 @lru_cache(maxsize=4)

@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from edge_seg.data.drive_camera import NEAR_M, Camera
-from edge_seg.types import VOID, UInt8Array
+from edge_seg.data.drive_camera import NEAR_M, Camera, Points
+from edge_seg.types import UInt8Array
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 
 Colour = tuple[int, int, int]
-Pixels = Sequence[tuple[float, float]]
+Pixels = Sequence[tuple[float, float]] | Points
 
 SUBPIXEL_BITS = 4
 FAR_PX = 30_000.0
@@ -31,14 +31,28 @@ class Canvas:
 
 
 class Texture(NamedTuple):
-    """One level of a texture: colour times opacity, what it lets through (both [h, w, 3]), labels [h, w] or None.
+    """One level of a texture: colour times opacity [h, w, 3], what it lets through [h, w], 1 where it covers [h, w].
 
-    Labels are VOID where the texture covers nothing. An opaque texture has neither `through` nor labels.
+    What it covers is what it hides in the truth, which for a bare tree is more than its twigs.
     """
 
     colour: UInt8Array
-    through: UInt8Array | None = None
-    labels: UInt8Array | None = None
+    through: UInt8Array
+    covers: UInt8Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """A texture at full size and at halves of it, its class, whether it covers everything, and its mean colour."""
+
+    levels: tuple[Texture, ...]
+    label: int
+    opaque: bool
+    mean: Colour
+
+    def level(self, shrink: float) -> Texture:
+        """The smallest level that still has about a texel per pixel, `shrink` being texels per pixel at full size."""
+        return self.levels[max(0, min(len(self.levels) - 1, int(math.log2(max(shrink, 1.0)) + 0.3)))]
 
 
 def fixed_point(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
@@ -47,7 +61,7 @@ def fixed_point(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int32
     >>> fixed_point([(0.5, 1.0)]).tolist()
     [[0, 8]]
     """
-    held = np.clip(np.asarray(pixels, np.float32), -FAR_PX, FAR_PX)
+    held = np.minimum(np.maximum(np.asarray(pixels, np.float32), -FAR_PX), FAR_PX)  # np.clip takes three times as long
     return ((held - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
@@ -59,33 +73,31 @@ def fill(canvas: Canvas, pixels: Pixels, colour: Colour, label: int) -> None:
         cv2.fillPoly(canvas.labels, corners, (label,), cv2.LINE_8, SUBPIXEL_BITS)
 
 
-def pyramid(colour: UInt8Array, opacity: UInt8Array | None = None, labels: UInt8Array | None = None) -> list[Texture]:
-    """The texture at full size and at halves of it; opacity [h, w] makes it a cut-out with these labels."""
-    if opacity is None:
-        levels = [Texture(colour)]
-    else:
-        alpha = cv2.merge([opacity] * 3)
-        levels = [Texture(cv2.multiply(colour, alpha, scale=1 / 255).astype(np.uint8), 255 - alpha, labels)]
-    while min(levels[-1].colour.shape[:2]) >= 8:
-        levels.append(_halve(levels[-1]))
-    return levels
+def make_wall(colour: UInt8Array, label: int) -> Material:
+    """An opaque material of a texture [h, w, 3]."""
+    solid = np.ones(colour.shape[:2], np.uint8)
+    return replace(make_cutout(colour, label, 255 * solid, solid), opaque=True)
 
 
-def _halve(texture: Texture) -> Texture:
-    height, width = (n // 2 for n in texture.colour.shape[:2])
-    size = (width, height)
-    if texture.through is None or texture.labels is None:
-        return Texture(cv2.resize(texture.colour, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+def make_cutout(colour: UInt8Array, label: int, opacity: UInt8Array, covers: UInt8Array) -> Material:
+    """A material of a texture [h, w, 3] with opacity [h, w] that hides, in the truth, what lies where `covers` is 1."""
+    alpha = cv2.merge([opacity] * 3)
+    levels = [Texture(cv2.multiply(colour, alpha, scale=1 / 255).astype(np.uint8), 255 - opacity, covers)]
+    while min(levels[-1].covers.shape) >= 8:
+        height, width = levels[-1].covers.shape
+        levels.append(resized(levels[-1], (width // 2, height // 2)))
+    b, g, r = (round(n) for n in cv2.mean(levels[-1].colour)[:3])
+    return Material(tuple(levels), label, False, (b, g, r))
+
+
+def resized(texture: Texture, size: tuple[int, int]) -> Texture:
+    """The texture at (width, height)."""
+    how = cv2.INTER_LINEAR  # at exactly half size this is the mean of four
     return Texture(
-        cv2.resize(texture.colour, size, interpolation=cv2.INTER_AREA).astype(np.uint8),
-        cv2.resize(texture.through, size, interpolation=cv2.INTER_AREA).astype(np.uint8),
-        cv2.resize(texture.labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8),
+        cv2.resize(texture.colour, size, interpolation=how).astype(np.uint8, copy=False),
+        cv2.resize(texture.through, size, interpolation=how).astype(np.uint8, copy=False),
+        cv2.resize(texture.covers, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False),
     )
-
-
-def _level(levels: list[Texture], shrink: float) -> Texture:
-    """The smallest level that still has a texel per pixel, `shrink` being texels per pixel at full size."""
-    return levels[max(0, min(len(levels) - 1, int(math.log2(max(shrink, 1.0)) + 0.3)))]
 
 
 class Box(NamedTuple):
@@ -111,39 +123,53 @@ def clip_box(pixels: Pixels, width: int, height: int) -> Box | None:
     return Box(int(left), int(top), math.ceil(right), math.ceil(bottom))
 
 
-def blend(canvas: Canvas, box: Box, patch: Texture) -> None:
-    """Lay a cut-out already brought to the box's size over the canvas."""
-    assert patch.through is not None and patch.labels is not None
+def blend(canvas: Canvas, box: Box, patch: Texture, label: int) -> None:
+    """Lay a texture already brought to the box's size over the canvas."""
     area = np.s_[box.top : box.bottom, box.left : box.right]
-    image, labels = canvas.image[area], canvas.labels[area]
-    cv2.add(cv2.multiply(image, patch.through, scale=1 / 255), patch.colour, dst=image)
-    np.copyto(labels, patch.labels, where=patch.labels != VOID)
+    image = canvas.image[area]
+    cv2.multiply(image, cv2.merge([patch.through] * 3), dst=image, scale=1 / 255)
+    cv2.add(image, patch.colour, dst=image)
+    np.copyto(canvas.labels[area], label, where=patch.covers.view(np.bool_))
 
 
-def paint_upright(canvas: Canvas, levels: list[Texture], corners: tuple[float, float, float, float]) -> None:
-    """Draw a cut-out that faces the camera; corners are left, top, right, bottom in pixels."""
-    left, top, right, bottom = corners
+def paint_upright(canvas: Canvas, material: Material, corners: tuple[float, float, float, float]) -> None:
+    """Draw a cut-out that faces the camera, to whole pixels; corners are left, top, right, bottom in pixels."""
+    left, top = round(corners[0]), round(corners[1])
+    wide, tall = max(1, round(corners[2] - corners[0])), round(corners[3] - corners[1])
     height, width = canvas.labels.shape
-    box = clip_box([(left, top), (right, bottom)], width, height)
-    if box is None or right - left < 0.7 or bottom - top < 1.5:
+    box = clip_box([(left, top), (left + wide, top + tall)], width, height)
+    if box is None or tall < 2:
         return
-    texture = _level(levels, levels[0].colour.shape[0] / (bottom - top))
-    rows, columns = texture.colour.shape[:2]
-    kx, ky = columns / (right - left), rows / (bottom - top)
-    matrix = np.array([[kx, 0, (box.left + 0.5 - left) * kx - 0.5], [0, ky, (box.top + 0.5 - top) * ky - 0.5]])
-    blend(canvas, box, _warp(texture, matrix, (box.right - box.left, box.bottom - box.top)))
+    if (box.right - box.left, box.bottom - box.top) == (wide, tall):
+        patch = at_size(material, wide, tall) if tall <= CACHED_PX else _at_size(material, wide, tall)
+    else:
+        patch = _part(material, (wide, tall), (box.left - left, box.top - top, box.right - left, box.bottom - top))
+    blend(canvas, box, patch, material.label)
 
 
-def _warp(texture: Texture, matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]], size: tuple[int, int]) -> Texture:
-    """The cut-out sampled at `matrix` (pixel to texel, 2x3 or 3x3)."""
-    assert texture.through is not None and texture.labels is not None
-    warp = cv2.warpAffine if matrix.shape[0] == 2 else cv2.warpPerspective
-    smooth, nearest = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return Texture(
-        warp(texture.colour, matrix, size, flags=smooth).astype(np.uint8, copy=False),
-        warp(texture.through, matrix, size, flags=smooth, borderValue=(255, 255, 255)).astype(np.uint8, copy=False),
-        warp(texture.labels, matrix, size, flags=nearest, borderValue=(VOID,)).astype(np.uint8, copy=False),
-    )
+def _at_size(material: Material, width: int, height: int) -> Texture:
+    return resized(material.level(material.levels[0].covers.shape[0] / height), (width, height))
+
+
+CACHED_PX = 80
+at_size = lru_cache(maxsize=4096)(_at_size)
+"""Small cut-outs at their size on the screen, at most some 100 MB; far ones keep it for many frames."""
+
+
+def _part(material: Material, size: tuple[int, int], seen: tuple[int, int, int, int]) -> Texture:
+    """The pixels left, top, right, bottom of a cut-out that would be (width, height) as a whole."""
+    texture = material.level(material.levels[0].covers.shape[0] / size[1])
+    rows, columns = texture.covers.shape
+    kx, ky = columns / size[0], rows / size[1]
+    left, top = min(int(seen[0] * kx), columns - 1), min(int(seen[1] * ky), rows - 1)
+    right, bottom = max(left + 1, math.ceil(seen[2] * kx)), max(top + 1, math.ceil(seen[3] * ky))
+    area = np.s_[top:bottom, left:right]
+    part = Texture(texture.colour[area], texture.through[area], texture.covers[area])
+    return resized(part, (seen[2] - seen[0], seen[3] - seen[1]))
+
+
+FLAT_PX = 5.0
+"""A wall narrower than this on the screen shows its mean colour only."""
 
 
 class Panel(NamedTuple):
@@ -157,33 +183,45 @@ class Panel(NamedTuple):
     top: float
 
 
-def paint_panel(canvas: Canvas, camera: Camera, panel: Panel, levels: list[Texture], label: int) -> None:
-    """Draw a texture on a wall in perspective; an opaque one gets `label` all over."""
-    (r0, a0), (r1, a1) = camera.view(panel.x0, panel.s0), camera.view(panel.x1, panel.s1)
-    if max(a0, a1) <= NEAR_M + 0.1:
-        return
-    t0 = max(0.0, (NEAR_M - a0) / (a1 - a0)) if a0 < NEAR_M else 0.0
-    t1 = (NEAR_M - a0) / (a1 - a0) if a1 < NEAR_M else 1.0
-    ends = [(r0 + t * (r1 - r0), a0 + t * (a1 - a0)) for t in (t0, t1)]
-    corners = [camera.pixel(*ends[i], y) for i, y in ((0, panel.top), (1, panel.top), (1, panel.bottom), (0, panel.bottom))]
-    box = clip_box(corners, canvas.labels.shape[1], canvas.labels.shape[0])
+def paint_panel(canvas: Canvas, camera: Camera, panel: Panel, material: Material) -> None:
+    """Draw a wall in perspective."""
+    ends, corners = _wall_corners(camera, panel)
+    box = clip_box(corners, canvas.labels.shape[1], canvas.labels.shape[0]) if corners else None
     if box is None or abs(corners[0][0] - corners[1][0]) < 0.5:
         return
-    texture = _level(levels, _texels_per_pixel(levels[0], corners, t1 - t0))
-    matrix = _pixel_to_texel(texture, corners, (t0, t1), box)
-    size = (box.right - box.left, box.bottom - box.top)
-    if texture.through is not None:
-        blend(canvas, box, _warp(texture, matrix, size))
+    if abs(corners[0][0] - corners[1][0]) < FLAT_PX:
+        fill(canvas, corners, material.mean, material.label)
         return
-    area = canvas.image[box.top : box.bottom, box.left : box.right]
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cv2.warpPerspective(texture.colour, matrix, size, dst=area, flags=flags, borderMode=cv2.BORDER_TRANSPARENT)
-    cv2.fillConvexPoly(canvas.labels, fixed_point(corners), (label,), cv2.LINE_8, SUBPIXEL_BITS)
+    texture = material.level(_texels_per_pixel(material.levels[0], corners, ends[1] - ends[0]))
+    matrix = _pixel_to_texel(texture, corners, ends, box)
+    size, flags = (box.right - box.left, box.bottom - box.top), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if material.opaque:
+        area = canvas.image[box.top : box.bottom, box.left : box.right]
+        cv2.warpPerspective(texture.colour, matrix, size, dst=area, flags=flags, borderMode=cv2.BORDER_TRANSPARENT)
+        cv2.fillConvexPoly(canvas.labels, fixed_point(corners), (material.label,), cv2.LINE_8, SUBPIXEL_BITS)
+        return
+    colour = cv2.warpPerspective(texture.colour, matrix, size, flags=flags)
+    through = cv2.warpPerspective(texture.through, matrix, size, flags=flags, borderValue=(255,))
+    covers = cv2.warpPerspective(texture.covers, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    patch = Texture(*(part.astype(np.uint8, copy=False) for part in (colour, through, covers)))
+    blend(canvas, box, patch, material.label)
+
+
+def _wall_corners(camera: Camera, panel: Panel) -> tuple[tuple[float, float], list[tuple[float, float]]]:
+    """The part of the wall, within 0..1, beyond the near plane, and its pixels clockwise from the top of the start."""
+    (r0, a0), (r1, a1) = camera.view(panel.x0, panel.s0), camera.view(panel.x1, panel.s1)
+    if max(a0, a1) <= NEAR_M + 0.1:
+        return (0.0, 0.0), []
+    t0 = (NEAR_M - a0) / (a1 - a0) if a0 < NEAR_M else 0.0
+    t1 = (NEAR_M - a0) / (a1 - a0) if a1 < NEAR_M else 1.0
+    ends = [(r0 + t * (r1 - r0), a0 + t * (a1 - a0)) for t in (t0, t1)]
+    start, end = ([camera.pixel(*place, y) for y in (panel.top, panel.bottom)] for place in ends)
+    return (t0, t1), [start[0], end[0], end[1], start[1]]
 
 
 def _texels_per_pixel(texture: Texture, corners: Pixels, share: float) -> float:
     """How much the wall is shrunk: the geometric mean of across (where narrow) and along."""
-    height, width = texture.colour.shape[:2]
+    height, width = texture.covers.shape
     tall = max(abs(corners[0][1] - corners[3][1]), abs(corners[1][1] - corners[2][1]), 1.0)
     wide = max(abs(corners[0][0] - corners[1][0]), 1.0)
     return math.sqrt(height / tall * max(width * share / wide, 1.0))
@@ -192,7 +230,7 @@ def _texels_per_pixel(texture: Texture, corners: Pixels, share: float) -> float:
 def _pixel_to_texel(
     texture: Texture, corners: Pixels, ends: tuple[float, float], box: Box
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    height, width = texture.colour.shape[:2]
+    height, width = texture.covers.shape
     left, right, low = ends[0] * (width - 1), ends[1] * (width - 1), height - 1
     texels = np.array([(left, 0), (right, 0), (right, low), (left, low)], np.float32)
     pixels = np.array([(x - 0.5 - box.left, y - 0.5 - box.top) for x, y in corners], np.float32)

@@ -6,8 +6,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from edge_seg.data.drive_paint import BICYCLIST, PEDESTRIAN, SIGN, TREE, VOID, Colour, Texture, UInt8Array, pyramid
+from edge_seg.data.drive_paint import BICYCLIST, PEDESTRIAN, SIGN, TREE, Colour, Material, make_cutout
 from edge_seg.data.drive_textures import MAX_VALUE, leaves, speckle, vary
+from edge_seg.types import UInt8Array
 
 TREES = 36
 PEOPLE = 48
@@ -15,40 +16,43 @@ CYCLISTS = 24
 SIGNS = 36
 WALK_PHASES = 4
 
+Layers = tuple[UInt8Array, UInt8Array]
+"""A sprite in the making: its image [h, w, 3] and its opacity [h, w]."""
+
 CLOTHES: tuple[Colour, ...] = (
-    (26, 24, 24), (40, 36, 34), (60, 40, 30), (90, 60, 40), (30, 34, 90), (70, 90, 60), (120, 120, 120), (150, 150, 155),
-    (32, 32, 40), (44, 60, 80),
+    (16, 15, 15), (24, 22, 21), (36, 25, 20), (60, 40, 28), (22, 24, 60), (42, 52, 38), (80, 80, 82),
+    (120, 120, 124), (20, 20, 26), (28, 38, 50), (14, 14, 14), (30, 26, 24),
 )  # fmt: skip
 
 
-def cut_out(image: UInt8Array, opacity: UInt8Array, label: int, *, close_px: int = 0) -> list[Texture]:
-    """The pyramid of a cut-out with one label wherever it is more than half opaque.
+def cut_out(image: UInt8Array, opacity: UInt8Array, label: int, *, close_px: int = 0) -> Material:
+    """A material that covers wherever it is more than two fifths opaque.
 
     `close_px` closes holes up to that size in the truth only: CamVid labels a bare crown as a whole, sky and all.
     """
-    covered = cv2.threshold(opacity, 100, 255, cv2.THRESH_BINARY)[1]
+    covers = (opacity > 100).astype(np.uint8)
     if close_px:
-        covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8))
-    return pyramid(image, opacity, np.where(covered > 0, label, VOID).astype(np.uint8))
+        covers = cv2.morphologyEx(covers, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8)).astype(np.uint8)
+    return make_cutout(image, label, opacity, covers)
 
 
 @lru_cache(maxsize=TREES)
-def tree(variant: int) -> list[Texture]:
+def tree(variant: int) -> Material:
     """A tree [224, 192]: bare in winter, in leaf, or a conifer, by variant."""
     rng = np.random.default_rng([81, variant])
     opacity = np.zeros((224, 192), np.uint8)
-    kind = ("bare", "leafy", "bare", "bush", "conifer", "leafy")[variant % 6]
-    bark = vary(rng, (52, 60, 66))
+    kind = ("bare", "leafy", "bare", "bush", "bare", "conifer")[variant % 6]
+    bark = vary(rng, (44, 49, 53))
     if kind == "bare":
         _branch(rng, opacity, (96.0, 223.0, -math.pi / 2), float(rng.uniform(40, 62)), 6.0)
-        twigs = rng.normal(0, 60, opacity.shape)
+        twigs = rng.random(opacity.shape) < rng.uniform(0.2, 0.45)
         crown = cv2.GaussianBlur(opacity, (15, 15), 0)
-        opacity = np.clip(np.maximum(opacity, (crown > 18) * np.clip(60 + twigs, 0, 190)), 0, 255).astype(np.uint8)
+        opacity = np.maximum(opacity, ((crown > 18) & twigs) * np.uint8(215))
         image = speckle(rng, np.full((224, 192, 3), bark, np.uint8), fine=12.0)
         return cut_out(image, opacity, TREE, close_px=9)
     cv2.line(opacity, (96, 223), (96, 120), 255, 7)
     _crown(rng, opacity, kind)
-    image = leaves(rng, 224, 192, vary(rng, (48, 60, 58) if kind != "conifer" else (38, 44, 40), 12))
+    image = leaves(rng, 224, 192, vary(rng, (52, 64, 62) if kind != "conifer" else (44, 52, 46), 8))
     return cut_out(image, opacity, TREE)
 
 
@@ -64,7 +68,8 @@ def _branch(
         return
     for _ in range(3 if length < 40 else 4):
         turn = float(rng.normal(0, 0.5))
-        _branch(rng, opacity, (*end, angle * 0.93 - math.pi / 2 * 0.07 + turn), length * float(rng.uniform(0.55, 0.85)) * 0.93, thick * 0.62)
+        upward = angle * 0.93 - math.pi / 2 * 0.07
+        _branch(rng, opacity, (*end, upward + turn), length * float(rng.uniform(0.5, 0.8)), thick * 0.62)
 
 
 def _crown(rng: np.random.Generator, opacity: UInt8Array, kind: str) -> None:
@@ -78,36 +83,38 @@ def _crown(rng: np.random.Generator, opacity: UInt8Array, kind: str) -> None:
         else:
             turn, out = rng.uniform(0, 2 * math.pi), math.sqrt(t)
             place, radius = (96 + 68 * out * math.cos(turn), 88 + 64 * out * math.sin(turn)), 20.0
-        cv2.circle(opacity, (int(place[0]), int(place[1])), int(radius * rng.uniform(0.5, 1.1)), 255, -1)
+        column = min(max(place[0], radius + 10), 182 - radius)
+        cv2.circle(opacity, (int(column), int(place[1])), int(radius * rng.uniform(0.5, 1.1)), 255, -1)
     rim = cv2.GaussianBlur(opacity, (13, 13), 0).astype(np.float32) + rng.normal(0, 45, opacity.shape)
     opacity[:] = np.where((opacity > 0) & (rim > 110), 255, np.where(rim > 190, 255, 0))
 
 
 @lru_cache(maxsize=PEOPLE * WALK_PHASES)
-def person(variant: int, phase: int) -> list[Texture]:
+def person(variant: int, phase: int) -> Material:
     """A pedestrian [160, 72], 1.8 m high, at one of four phases of a step."""
     rng = np.random.default_rng([82, variant])
     image = np.full((160, 72, 3), 40, np.uint8)
     opacity = np.zeros((160, 72), np.uint8)
     stride = (0, 11, 2, -11)[phase] * (1 if variant % 3 else 0) + 3
-    legs = vary(rng, (38, 32, 30), 14)
+    legs = vary(rng, (24, 20, 18), 14)
     for sign in (-1, 1):
-        _limb(image, opacity, ((36, 84), (36 + sign * stride // 2, 118), (36 + sign * stride, 156)), legs, 13)
-    body(rng, image, opacity, (36.0, 24.0), 1.0)
+        _limb((image, opacity), ((36, 84), (36 + sign * stride // 2, 118), (36 + sign * stride, 156)), legs, 13)
+    _body(rng, (image, opacity), (36.0, 24.0), 1.0)
     return cut_out(speckle(rng, image, fine=5.0), opacity, PEDESTRIAN)
 
 
-def _limb(image: UInt8Array, opacity: UInt8Array, joints: tuple[tuple[int, int], ...], colour: Colour, thick: int) -> None:
+def _limb(layers: Layers, joints: tuple[tuple[int, int], ...], colour: Colour, thick: int) -> None:
+    """Draw a bent line of some thickness in the colour, opaque."""
     line = [np.array(joints, np.int32)]
-    cv2.polylines(image, line, False, colour, thick)
-    cv2.polylines(opacity, line, False, (255,), thick)
+    cv2.polylines(layers[0], line, False, colour, thick)
+    cv2.polylines(layers[1], line, False, (255,), thick)
 
 
-def body(rng: np.random.Generator, image: UInt8Array, opacity: UInt8Array, neck: tuple[float, float], size: float) -> None:
+def _body(rng: np.random.Generator, layers: Layers, neck: tuple[float, float], size: float) -> None:
     """Head, coat, arms, and perhaps a bag, hanging from the neck."""
-    x, y = int(neck[0]), int(neck[1])
+    (image, opacity), x, y = layers, int(neck[0]), int(neck[1])
     coat = vary(rng, CLOTHES[int(rng.integers(len(CLOTHES)))], 14)
-    if rng.random() < 0.12:
+    if rng.random() < 0.06:
         coat = vary(rng, (40, 170, 170), 10)
     half, low = int(rng.uniform(13, 17) * size), int(y + rng.uniform(62, 80) * size)
     torso = np.array([(x - half, y + 6), (x + half, y + 6), (x + half, low), (x - half, low)], np.int32)
@@ -120,8 +127,9 @@ def body(rng: np.random.Generator, image: UInt8Array, opacity: UInt8Array, neck:
     sleeve = vary(rng, coat, 4)
     for sign in (-1, 1):
         reach = int(rng.integers(-2, 5))
-        joints = ((x + sign * half, y + 10), (x + sign * (half + 2 + reach), y + 36), (x + sign * (half + reach), y + 60))
-        _limb(image, opacity, joints, sleeve, int(8 * size))
+        hand = x + sign * (half + reach)
+        joints = ((x + sign * half, y + 10), (hand + 2 * sign, y + 36), (hand, y + 60))
+        _limb((image, opacity), joints, sleeve, int(8 * size))
     if rng.random() < 0.35:
         side = int(rng.choice([-1, 1])) * (half + 4)
         corners = ((x + side - 7, y + 50), (x + side + 7, y + 76))
@@ -130,23 +138,25 @@ def body(rng: np.random.Generator, image: UInt8Array, opacity: UInt8Array, neck:
 
 
 @lru_cache(maxsize=CYCLISTS)
-def cyclist(variant: int) -> list[Texture]:
+def cyclist(variant: int) -> Material:
     """A cyclist with the bicycle [160, 72], seen from behind or in front, 1.8 m high."""
     rng = np.random.default_rng([83, variant])
     image, opacity = np.full((160, 72, 3), 28, np.uint8), np.zeros((160, 72), np.uint8)
-    _limb(image, opacity, ((36, 98), (36, 156)), (26, 26, 26), 6)
-    legs = vary(rng, (40, 36, 34), 16)
+    _limb((image, opacity), ((36, 98), (36, 156)), (18, 18, 18), 7)
+    _limb((image, opacity), ((14, 80), (58, 80)), (30, 30, 30), 4)
+    legs = vary(rng, (26, 23, 22), 16)
     lift = int(rng.integers(0, 14))
     for sign in (-1, 1):
-        _limb(image, opacity, ((36 + sign * 5, 84), (36 + sign * 12, 108), (36 + sign * 9, 138 + sign * lift)), legs, 12)
+        joints = ((36 + sign * 5, 84), (36 + sign * 12, 108), (36 + sign * 9, 138 + sign * lift))
+        _limb((image, opacity), joints, legs, 12)
     cv2.rectangle(image, (24, 134), (48, 138), vary(rng, (60, 60, 60)), -1)
     cv2.rectangle(opacity, (24, 134), (48, 138), (255,), -1)
-    body(rng, image, opacity, (36.0 + float(rng.normal(0, 2)), 22.0), 0.95)
+    _body(rng, (image, opacity), (36.0 + float(rng.normal(0, 2)), 22.0), 0.95)
     return cut_out(speckle(rng, image, fine=5.0), opacity, BICYCLIST)
 
 
 @lru_cache(maxsize=CYCLISTS)
-def cyclist_side(variant: int) -> list[Texture]:
+def cyclist_side(variant: int) -> Material:
     """A cyclist seen from the side [160, 160]; even variants ride to the right."""
     rng = np.random.default_rng([84, variant])
     image, opacity = np.full((160, 160, 3), 30, np.uint8), np.zeros((160, 160), np.uint8)
@@ -155,25 +165,24 @@ def cyclist_side(variant: int) -> list[Texture]:
         cv2.circle(image, (x, 126), 30, (22, 22, 22), 4)
         cv2.circle(opacity, (x, 126), 30, (90,), -1)
         cv2.circle(opacity, (x, 126), 30, (255,), 4)
-    _limb(image, opacity, ((40, 126), (62, 86), (78, 124), (40, 126)), frame, 4)
-    _limb(image, opacity, ((62, 88), (112, 84), (122, 126)), frame, 4)
-    legs = vary(rng, (40, 36, 34), 16)
-    _limb(image, opacity, ((64, 78), (92, 92), (80, 126)), legs, 13)
-    _limb(image, opacity, ((64, 78), (84, 104), (70, 136)), legs, 12)
+    _limb((image, opacity), ((40, 126), (62, 86), (78, 124), (40, 126)), frame, 4)
+    _limb((image, opacity), ((62, 88), (112, 84), (122, 126)), frame, 4)
+    legs = vary(rng, (26, 23, 22), 16)
+    _limb((image, opacity), ((64, 78), (92, 92), (80, 126)), legs, 13)
+    _limb((image, opacity), ((64, 78), (84, 104), (70, 136)), legs, 12)
     coat = vary(rng, CLOTHES[variant % len(CLOTHES)], 14)
-    _limb(image, opacity, ((64, 76), (86, 36)), coat, 26)
-    _limb(image, opacity, ((86, 38), (98, 60), (114, 78)), vary(rng, coat, 4), 9)
+    _limb((image, opacity), ((64, 76), (86, 36)), coat, 26)
+    _limb((image, opacity), ((86, 38), (98, 60), (114, 78)), vary(rng, coat, 4), 9)
     cv2.circle(image, (94, 16), 12, vary(rng, (80, 100, 130)), -1)
     cv2.circle(opacity, (94, 16), 12, (255,), -1)
-    flip = 1 if variant % 2 else None
-    image, opacity = speckle(rng, image, fine=5.0), opacity
-    if flip:
+    image = speckle(rng, image, fine=5.0)
+    if variant % 2:
         image, opacity = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(opacity[:, ::-1])
     return cut_out(image, opacity, BICYCLIST, close_px=7)
 
 
 @lru_cache(maxsize=SIGNS)
-def sign(variant: int) -> list[Texture]:
+def sign(variant: int) -> Material:
     """A plate [64, 64] or traffic light [64, 28] without its pole."""
     rng = np.random.default_rng([85, variant])
     if variant % 3 == 0:
@@ -206,7 +215,7 @@ def _plate(rng: np.random.Generator, image: UInt8Array, opacity: UInt8Array) -> 
         cv2.line(image, (8, row), (int(rng.integers(24, 58)), row), ink, 3)
 
 
-def _traffic_light(rng: np.random.Generator) -> list[Texture]:
+def _traffic_light(rng: np.random.Generator) -> Material:
     image = np.full((64, 28, 3), vary(rng, (22, 22, 22)), np.uint8)
     lit = int(rng.integers(3))
     lamps: tuple[Colour, ...] = ((40, 40, MAX_VALUE), (40, 130, MAX_VALUE), (150, MAX_VALUE, 60))

@@ -7,14 +7,17 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_seg.data.drive_paint import BUILDING, FENCE, TREE, VOID, Colour, Texture, UInt8Array, pyramid
+from edge_seg.data.drive_paint import BUILDING, FENCE, TREE, Colour, Material, make_cutout, make_wall
+from edge_seg.types import UInt8Array
 
 FACADES = 96
 FENCES = 24
 HEDGES = 12
+GABLES = 24
 MAX_VALUE = 190
-SATURATION = 0.72
+SATURATION = 0.7
 
 WALLS: tuple[Colour, ...] = (
     (70, 85, 118), (62, 72, 96), (88, 108, 132), (96, 118, 140), (120, 134, 146), (150, 156, 160), (172, 174, 174),
@@ -23,12 +26,28 @@ WALLS: tuple[Colour, ...] = (
 """Brick, stone and render of British streets, BGR."""
 
 
-def vary(rng: np.random.Generator, colour: Colour, spread: float = 8.0) -> Colour:
+def vary(rng: np.random.Generator, colour: Colour, spread: float = 5.0) -> Colour:
     """The colour with another brightness, less saturated as on a dull day, and a hue off by about `spread` percent."""
     gain, *hues = (1 + rng.normal(0, 1, 4) * (0.18, spread / 100, spread / 150, spread / 100)).tolist()
     grey = sum(colour) / 3
-    b, g, r = (int(min(MAX_VALUE, max(4.0, (grey + SATURATION * (c - grey)) * gain * h))) for c, h in zip(colour, hues, strict=True))
+    dull = [(grey + SATURATION * (c - grey)) * gain * hue for c, hue in zip(colour, hues, strict=True)]
+    b, g, r = (int(min(MAX_VALUE, max(4.0, c))) for c in dull)
     return b, g, r
+
+
+def lit(colour: Colour, light: float) -> Colour:
+    """The colour under less or more light, within 0..190.
+
+    >>> lit((100, 50, 180), 1.2)
+    (120, 60, 190)
+    """
+    b, g, r = (min(MAX_VALUE, int(c * light)) for c in colour)
+    return b, g, r
+
+
+def bounded(values: NDArray[np.float32]) -> UInt8Array:
+    """The values as uint8 within 2..190."""
+    return np.minimum(np.maximum(values, 2), MAX_VALUE).astype(np.uint8)
 
 
 def speckle(rng: np.random.Generator, image: UInt8Array, *, fine: float = 6.0, stains: float = 0.1) -> UInt8Array:
@@ -37,17 +56,17 @@ def speckle(rng: np.random.Generator, image: UInt8Array, *, fine: float = 6.0, s
     slow = cv2.resize(rng.normal(1, stains, (5, 5)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     noise = rng.normal(0, fine, (height, width)).astype(np.float32)
     rough = image.astype(np.float32) * slow[..., None] + noise[..., None]
-    return np.clip(rough, 2, MAX_VALUE).astype(np.uint8)
+    return bounded(rough)
 
 
 def shade(image: UInt8Array, light: float) -> UInt8Array:
     """The image under less or more light."""
-    return np.clip(image * np.float32(light), 0, MAX_VALUE).astype(np.uint8)
+    return bounded(image * np.float32(light))
 
 
 @lru_cache(maxsize=2 * FACADES)
-def facade(variant: int, sunny: bool) -> list[Texture]:
-    """A house front about 9 m wide and 9 m high, opaque; label it BUILDING."""
+def facade(variant: int, sunny: bool) -> Material:
+    """A house front about 9 m wide and 9 m high, opaque."""
     rng = np.random.default_rng([71, variant])
     image = np.full((224, 224, 3), vary(rng, WALLS[variant % len(WALLS)]), np.uint8)
     _courses(rng, image)
@@ -58,7 +77,7 @@ def facade(variant: int, sunny: bool) -> list[Texture]:
     else:
         _door(rng, image)
     cv2.rectangle(image, (0, 0), (223, int(rng.integers(2, 9))), vary(rng, (110, 112, 114)), -1)
-    return pyramid(shade(speckle(rng, image), 1.25 if sunny else 0.8))
+    return make_wall(shade(speckle(rng, image), 1.15 if sunny else 0.72), BUILDING)
 
 
 def _courses(rng: np.random.Generator, image: UInt8Array) -> None:
@@ -123,7 +142,7 @@ def _door(rng: np.random.Generator, image: UInt8Array) -> None:
 
 
 @lru_cache(maxsize=FENCES)
-def fence(variant: int) -> list[Texture]:
+def fence(variant: int) -> Material:
     """Six metres of railings, boards or mesh: a cut-out, all of it FENCE, bars and gaps alike."""
     rng = np.random.default_rng([72, variant])
     height, width = 64, 256
@@ -136,39 +155,45 @@ def fence(variant: int) -> list[Texture]:
         opacity[:, :: int(rng.integers(50, 90))] = 255
     else:
         image[:, :: int(rng.integers(6, 14))] //= 2
-    labels = np.full((height, width), FENCE, np.uint8)
-    return pyramid(speckle(rng, image, fine=9.0), opacity, labels)
+    return make_cutout(speckle(rng, image, fine=9.0), FENCE, opacity, np.ones_like(opacity))
 
 
 @lru_cache(maxsize=HEDGES)
-def hedge(variant: int) -> list[Texture]:
-    """Six metres of hedge or shrubs with a ragged top: a cut-out labelled TREE."""
+def hedge(variant: int) -> Material:
+    """Six metres of hedge or shrubs with a ragged top: a cut-out."""
     rng = np.random.default_rng([73, variant])
     height, width = 96, 256
     image = leaves(rng, height, width, vary(rng, (46, 62, 58), 12))
     tops = cv2.resize(rng.uniform(0, 26, (1, 18)).astype(np.float32), (width, 1), interpolation=cv2.INTER_CUBIC)
-    tops += rng.normal(0, 2, (1, width))
-    solid = np.arange(height)[:, None] >= tops
-    return pyramid(image, (solid * 255).astype(np.uint8), np.where(solid, TREE, VOID).astype(np.uint8))
+    solid = (np.arange(height)[:, None] >= tops + rng.normal(0, 2, (1, width))).astype(np.uint8)
+    return make_cutout(image, TREE, 255 * solid, solid)
 
 
 def leaves(rng: np.random.Generator, height: int, width: int, colour: Colour) -> UInt8Array:
     """Foliage [height, width, 3]: clumps lit from above, leaf by leaf."""
     clumps = cv2.resize(rng.normal(1, 0.3, (height // 10, width // 10)).astype(np.float32), (width, height))
-    leaf = rng.normal(1, 0.28, (height // 2, width // 2)).astype(np.float32)
-    leaf = cv2.resize(leaf, (width, height), interpolation=cv2.INTER_LINEAR)
-    lit = np.clip(clumps * leaf * np.linspace(1.25, 0.7, height, dtype=np.float32)[:, None], 0.1, 2.4)
-    return np.clip(lit[..., None] * np.array(colour, np.float32), 4, MAX_VALUE).astype(np.uint8)
+    leaf = cv2.resize(rng.normal(1, 0.28, (height // 2, width // 2)).astype(np.float32), (width, height))
+    light = np.clip(clumps * leaf * np.linspace(1.25, 0.7, height, dtype=np.float32)[:, None], 0.1, 2.4)
+    return bounded(light[..., None] * np.array(colour, np.float32))
+
+
+@lru_cache(maxsize=2 * GABLES)
+def gable(variant: int, sunny: bool) -> Material:
+    """A wall about 8 m wide and high with hardly a window, opaque."""
+    rng = np.random.default_rng([74, variant])
+    image = np.full((160, 160, 3), vary(rng, WALLS[variant % len(WALLS)]), np.uint8)
+    _courses(rng, image)
+    for _ in range(int(rng.integers(0, 4))):
+        x, y = (int(n) for n in rng.integers(10, 130, 2))
+        _window(rng, image[y : y + 22, x : x + 14], vary(rng, (140, 140, 140)))
+    return make_wall(shade(speckle(rng, image, stains=0.12), 0.65 if sunny else 0.8), BUILDING)
 
 
 @lru_cache(maxsize=2)
-def blank_wall(sunny: bool) -> list[Texture]:
-    """A low garden wall; label it BUILDING as CamVid does."""
-    rng = np.random.default_rng([74, int(sunny)])
+def blank_wall(sunny: bool) -> Material:
+    """A low garden wall (BUILDING, as in CamVid)."""
+    rng = np.random.default_rng(75)
     image = np.full((48, 192, 3), vary(rng, (84, 98, 116)), np.uint8)
     _courses(rng, image)
     image[:4] = 120
-    return pyramid(shade(speckle(rng, image), 1.2 if sunny else 0.8))
-
-
-__all__ = ["BUILDING", "FACADES", "FENCES", "HEDGES", "blank_wall", "facade", "fence", "hedge"]
+    return make_wall(shade(speckle(rng, image), 1.2 if sunny else 0.8), BUILDING)

@@ -12,7 +12,7 @@ from edge_seg.data.drive_cars import VEHICLES
 from edge_seg.data.drive_sprites import CYCLISTS, PEOPLE
 from edge_seg.data.drive_world import Cutout, Parked, Thing, Town
 
-SIGHT_M = 120.0
+SIGHT_M = 70.0
 
 
 class Stream(NamedTuple):
@@ -33,7 +33,7 @@ def streams(town: Town) -> tuple[Stream, ...]:
     busy = 0.3 + town.people
     return (
         Stream("car", town.lane_m, -float(rng.uniform(6, 11)), float(rng.uniform(16, 70))),
-        Stream("cyclist", -kerb, float(rng.uniform(3, 5)), float(rng.uniform(18, 50)) / busy),
+        Stream("cyclist", -kerb, float(rng.uniform(3, 5)), float(rng.uniform(24, 60)) / busy),
         Stream("cyclist", kerb, -float(rng.uniform(3, 5)), float(rng.uniform(25, 60)) / busy),
         Stream("cyclist_side", 0.0, float(rng.choice([-3.5, 3.5])), float(rng.uniform(60, 150)) / busy),
         Stream("walker", -walk + 0.5, 1.3, float(rng.uniform(8, 30)) / busy),
@@ -57,7 +57,8 @@ class Traits(NamedTuple):
 def traits(seed: int, number: int, k: int) -> Traits:
     """The traits of mover k of stream `number`."""
     rng = np.random.default_rng([56, seed, number, k % 2**32])
-    return Traits(float(rng.random()), float(rng.normal(0, 0.2)), float(rng.uniform(1.6, 1.9)), int(rng.integers(2**31)))
+    along, aside_m, height_m = rng.random(), rng.normal(0, 0.2), rng.uniform(1.6, 1.9)
+    return Traits(float(along), float(aside_m), float(height_m), int(rng.integers(2**31)))
 
 
 def movers(town: Town, seconds: float, camera: Camera) -> list[Thing]:

@@ -10,10 +10,11 @@ import numpy as np
 from edge_seg.data.drive_camera import Road
 from edge_seg.data.drive_cars import VEHICLES
 from edge_seg.data.drive_paint import Colour, Panel
-from edge_seg.data.drive_sprites import CYCLISTS, PEOPLE, SIGNS, TREES
-from edge_seg.data.drive_textures import FACADES, FENCES, HEDGES, vary
+from edge_seg.data.drive_sprites import PEOPLE, SIGNS, TREES
+from edge_seg.data.drive_textures import FACADES, FENCES, GABLES, HEDGES, vary
 
 STRETCH_M = 24.0
+TERRACE, GARDEN, PARK, SIDE_STREET = range(4)
 
 
 class Wall(NamedTuple):
@@ -86,7 +87,7 @@ class Town:
     @property
     def parking(self) -> bool:
         """Whether cars may stand along both kerbs."""
-        return self.half_road > 4.4
+        return self.half_road > 4.2
 
     @property
     def lane_m(self) -> float:
@@ -103,18 +104,19 @@ def make_town(seed: int) -> Town:
         (float(rng.uniform(70, 130)), float(rng.uniform(35, 60))),
         (float(rng.uniform(0, 6.28)), float(rng.uniform(0, 6.28))),
     )
-    zones = rng.dirichlet([2.4, 0.9, 0.9, 0.35])
+    zones = rng.dirichlet([3.0, 0.6, 0.8, 0.3])
     return Town(
-        seed, road, float(rng.uniform(3.6, 6.4)), float(rng.uniform(1.6, 4.0)), tuple(float(z) for z in zones),  # type: ignore[arg-type]
-        parked=float(rng.uniform(0, 1) ** 1.3), trees=float(rng.uniform(0, 1)), poles=float(rng.uniform(0.3, 1)),
-        people=float(rng.uniform(0.1, 1)), storeys=float(rng.uniform(5.5, 12.0)), sun_side=int(rng.choice([-1, 0, 1])),
+        seed, road, float(rng.uniform(3.4, 6.0)), float(rng.uniform(2.2, 5.2)), tuple(float(z) for z in zones),  # type: ignore[arg-type]
+        parked=float(rng.uniform(0, 0.85)), trees=float(rng.uniform(0, 1)), poles=float(rng.uniform(0.3, 1)),
+        people=float(rng.uniform(0.1, 1)), storeys=float(rng.uniform(6.5, 14.0)), sun_side=int(rng.choice([-1, 0, 1])),
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def zone(town: Town, stretch: int, side: int) -> int:
-    """What lies beside a stretch: 0 terrace, 1 garden, 2 park, 3 side street; side is -1 (left) or 1."""
+    """What lies beside a stretch: TERRACE, GARDEN, PARK or SIDE_STREET; side is -1 (left) or 1."""
     pick = np.random.default_rng([62, town.seed, stretch % 2**32, side + 1]).random()
-    return min(3, int(np.searchsorted(np.cumsum(town.zones), pick)))
+    return min(SIDE_STREET, int(np.searchsorted(np.cumsum(town.zones), pick)))
 
 
 @lru_cache(maxsize=1024)
@@ -123,12 +125,12 @@ def stretch_things(town: Town, stretch: int, side: int) -> tuple[Thing, ...]:
     rng = np.random.default_rng([63, town.seed, stretch % 2**32, side + 1])
     place = Place(town, rng, stretch * STRETCH_M, side)
     kind = zone(town, stretch, side)
-    if kind == 0:
+    if kind == TERRACE:
         place.buildings(town.half_road + town.pavement, 1.0)
-    elif kind == 1:
+    elif kind == GARDEN:
         place.buildings(town.half_road + town.pavement + float(rng.uniform(3, 9)), 0.7)
         place.border()
-    elif kind == 2:
+    elif kind == PARK:
         place.park()
     place.street_furniture()
     place.kerbside(kind)
@@ -154,36 +156,44 @@ class Place:
     def buildings(self, line: float, scale: float) -> None:
         """Houses along the building line, now and then with a gap."""
         s, end = self.start, self.start + STRETCH_M
-        style = self.variant(FACADES)
+        style, neighbour = self.variant(FACADES), 0.0
         while s < end - 3:
             length = min(self.uniform(5, 13), end - s)
-            if self.rng.random() < 0.93:
-                self.house(line + self.uniform(0, 0.4), s, length, style if self.rng.random() < 0.4 else self.variant(FACADES), scale)
+            variant = style if self.rng.random() < 0.4 else self.variant(FACADES)
+            gap = self.rng.random() < 0.07
+            u = line + self.uniform(0, 0.4)
+            neighbour = 0.0 if gap else self.house(u, (s, length), variant, scale=scale, neighbour=neighbour)
             s += length
 
-    def house(self, u: float, s: float, length: float, variant: int, scale: float) -> None:
-        """A house: gable ends, roof, facade, perhaps a chimney and a hanging sign."""
+    def house(self, u: float, span: tuple[float, float], variant: int, *, scale: float, neighbour: float) -> float:
+        """A house: the gable that shows above its nearer neighbour, roof, facade; returns its height in metres."""
+        s, length = span
         top = max(3.2, self.town.storeys * scale * self.uniform(0.65, 1.35))
         near, far = (self.x(u, s), s), (self.x(u, s + length), s + length)
         depth, rise = self.side * self.uniform(5, 9), self.uniform(0, 3.5) if self.rng.random() < 0.75 else 0.0
-        wall = vary(self.rng, (84, 92, 104), 24)
-        for x, at in (far, near):
-            gable = ((x, at, 0.0), (x, at, top), (x + depth / 2, at, top + rise), (x + depth, at, top), (x + depth, at, 0.0))
-            self.things.append(Slab(gable, wall))
-        roof = ((*near, top), (*far, top), (far[0] + depth / 2, far[1], top + rise), (near[0] + depth / 2, near[1], top + rise))
-        self.things.append(Slab(roof, vary(self.rng, (66, 66, 72) if self.rng.random() < 0.6 else (56, 66, 96), 16)))
+        x, sunny = near[0], self.town.sun_side == self.side
+        gable = ((x, s, top), (x + depth / 2, s, top + rise), (x + depth, s, top))
+        self.things.append(Slab(gable, vary(self.rng, (84, 92, 100), 5)))
+        if neighbour < top:
+            self.things.append(Wall(Panel(x + depth, s, x, s, neighbour, top), "gable", variant % GABLES, sunny))
+        ridge = top + rise
+        roof = ((*near, top), (*far, top), (far[0] + depth / 2, far[1], ridge), (near[0] + depth / 2, near[1], ridge))
+        self.things.append(Slab(roof, vary(self.rng, (66, 66, 72) if self.rng.random() < 0.6 else (60, 68, 88), 5)))
         if self.rng.random() < 0.4 and rise:
             self.chimney(near[0] + depth / 2, s + self.uniform(0, length), top + rise)
-        sunny = self.town.sun_side == self.side
         self.things.append(Wall(Panel(*near, *far, 0.0, top), "facade", variant, sunny))
-        if self.rng.random() < 0.4:
-            at = s + self.uniform(0, length)
-            kind = self.variant(SIGNS // 3) * 3 + 1
-            self.things.append(Cutout(self.x(u - 0.6, at), at, self.uniform(2.6, 4), self.uniform(0.6, 1.2), "sign", kind))
+        if self.rng.random() < 0.7:
+            self.shop_sign(u - 0.6, s + self.uniform(0, length))
+        return top
+
+    def shop_sign(self, u: float, s: float) -> None:
+        """A board that stands out from a house front; never a traffic light, which every third variant is."""
+        variant = self.variant(SIGNS // 3) * 3 + 1
+        self.things.append(Cutout(self.x(u, s), s, self.uniform(2.4, 4), self.uniform(0.6, 1.8), "sign", variant))
 
     def chimney(self, x: float, s: float, y: float) -> None:
         corners = ((x - 0.5, s, y - 1), (x - 0.5, s, y + 1.2), (x + 0.5, s, y + 1.2), (x + 0.5, s, y - 1))
-        self.things.append(Slab(corners, vary(self.rng, (70, 80, 110), 20)))
+        self.things.append(Slab(corners, vary(self.rng, (70, 80, 104), 6)))
 
     def along(self, u: float, top: float, kind: str, variant: int) -> None:
         """A wall, fence or hedge along the whole stretch in pieces of six metres."""
@@ -195,7 +205,7 @@ class Place:
     def border(self) -> None:
         """What parts a garden or park from the pavement."""
         u, pick = self.town.half_road + self.town.pavement, self.rng.random()
-        if pick < 0.5:
+        if pick < 0.7:
             self.along(u, self.uniform(0.9, 2.0), "fence", self.variant(FENCES))
         if pick > 0.4:
             self.along(u + 0.3, self.uniform(0.8, 2.4), "hedge", self.variant(HEDGES))
@@ -208,55 +218,56 @@ class Place:
         """Trees behind a fence or hedge, no houses."""
         self.border()
         line = self.town.half_road + self.town.pavement
-        for _ in range(int(self.rng.integers(4, 10))):
+        for _ in range(int(self.rng.integers(2, 7))):
             self.tree(line + 1 + self.uniform(0, 1) ** 2 * 16)
 
     def tree(self, u: float) -> None:
         s = self.start + self.uniform(0, STRETCH_M)
-        height = self.uniform(4.5, 12)
+        height = self.uniform(5, 13)
         self.things.append(Cutout(self.x(u, s), s, 0.0, height, "tree", self.variant(TREES)))
 
     def street_furniture(self) -> None:
         """Lamp posts, signs on poles, bollards, railings, street trees: at the outer edge of the kerb."""
         u = self.town.half_road + 0.4
         grey = vary(self.rng, (84, 88, 88) if self.rng.random() < 0.7 else (30, 30, 30), 8)
-        for _ in range(self.rng.poisson(1.1 * self.town.poles)):
+        for _ in range(self.rng.poisson(0.9 * self.town.poles)):
             s = self.start + self.uniform(0, STRETCH_M)
-            arm = -self.side * self.uniform(0.8, 2.2)
-            self.things.append(Post(self.x(u, s), s, self.uniform(5, 9.5), self.uniform(0.12, 0.26), arm, grey))
-        for _ in range(self.rng.poisson(1.0 * self.town.poles)):
+            arm = -self.side * self.uniform(0.6, 2.0)
+            self.things.append(Post(self.x(u, s), s, self.uniform(5, 9.5), self.uniform(0.1, 0.2), arm, grey))
+        for _ in range(self.rng.poisson(1.2 * self.town.poles)):
             self.signpost(u, grey)
         if self.rng.random() < 0.12:
             colour = vary(self.rng, (60, 60, 60), 40)
             for k in range(8):
                 s = self.start + 2.5 * k
                 self.things.append(Post(self.x(u, s), s, 1.05, 0.2, 0.0, colour))
-        if self.rng.random() < 0.08:
+        if self.rng.random() < 0.16:
             self.along(u - 0.1, 1.1, "fence", self.variant(FENCES))
-        if self.rng.random() < 0.3 * self.town.trees:
+        if self.rng.random() < 0.7 * self.town.trees:
             self.tree(u + 0.5)
 
     def signpost(self, u: float, colour: Colour) -> None:
-        s, size, variant = self.start + self.uniform(0, STRETCH_M), self.uniform(0.55, 1.0), self.variant(SIGNS)
+        s, size, variant = self.start + self.uniform(0, STRETCH_M), self.uniform(0.6, 1.1), self.variant(SIGNS)
         top = self.uniform(2.4, 3.6)
         size *= 1.25 if variant % 3 == 0 else 1.0
-        self.things.append(Post(self.x(u, s), s + 0.05, top + 0.1, 0.12, 0.0, colour))
+        self.things.append(Post(self.x(u, s), s + 0.05, top + 0.1, 0.09, 0.0, colour))
         self.things.append(Cutout(self.x(u, s), s, top - size, size, "sign", variant))
 
     def kerbside(self, kind: int) -> None:
         """Parked cars along the kerb, people standing on the pavement."""
         town = self.town
-        if kind != 3 and town.parking and self.rng.random() < town.parked:
+        if kind != SIDE_STREET and town.parking and self.rng.random() < town.parked:
             for k in range(4):
-                s = self.start + 6 * k + self.uniform(0, 1)
                 if self.rng.random() < 0.75:
-                    turn = math.atan(town.road.slope(s)) + (math.pi if self.side > 0 and self.rng.random() < 0.6 else 0.0)
-                    back = s if abs(turn) < 1.6 else s + 4.4
-                    self.things.append(Parked(self.x(town.half_road - 1.15, s), back, turn, self.variant(VEHICLES)))
-        for _ in range(self.rng.poisson(0.8 * town.people)):
+                    self.parked_car(self.start + 6 * k + self.uniform(0, 1))
+        for _ in range(self.rng.poisson(1.4 * town.people)):
             s = self.start + self.uniform(0, STRETCH_M)
             u = town.half_road + self.uniform(0.4, town.pavement)
             self.things.append(Cutout(self.x(u, s), s, 0.0, self.uniform(1.5, 1.9), "stander", self.variant(PEOPLE)))
 
-
-__all__ = ["CYCLISTS", "STRETCH_M", "Cutout", "Parked", "Post", "Slab", "Thing", "Town", "Wall", "make_town", "stretch_things", "zone"]
+    def parked_car(self, s: float) -> None:
+        """A car at the kerb; on the right some face the camera."""
+        turn, x = math.atan(self.town.road.slope(s)), self.x(self.town.half_road - 1.15, s)
+        if self.side > 0 and self.rng.random() < 0.6:
+            turn, s = turn + math.pi, s + 4.4
+        self.things.append(Parked(x, s, turn, self.variant(VEHICLES)))

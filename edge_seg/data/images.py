@@ -1,20 +1,26 @@
-"""Image and label files."""
+"""Image and label files, and folders of them."""
 
+import glob
+import logging
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edge_seg.errors import DataError
-from edge_seg.types import VOID, UInt8Array
+from edge_seg.errors import DataError, SourceError
+from edge_seg.types import VOID, Frame, UInt8Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+_log = logging.getLogger(__name__)
 
 
 def read_image(path: Path) -> UInt8Array:
     """The picture as uint8 [H, W, 3] in BGR; DataError where the file is missing or damaged."""
-    image = _decode(path, cv2.IMREAD_COLOR)
-    return image
+    return _decode(path, cv2.IMREAD_COLOR)
 
 
 def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
@@ -34,7 +40,89 @@ def _decode(path: Path, mode: int) -> UInt8Array:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    image = cv2.imdecode(data, mode) if len(data) else None
+    try:
+        image = cv2.imdecode(data, mode) if len(data) else None
+    except cv2.error:  # more pixels than OpenCV allows
+        image = None
     if image is None:
         raise DataError(f"{path} is damaged or no picture. Replace it, or remove it from the folder.")
     return image  # type: ignore[return-value]
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key by which numbers count as numbers.
+
+    >>> sorted(["10.png", "9.png", "a1.png"], key=natural_key)
+    ['9.png', '10.png', 'a1.png']
+    """
+    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def list_images(location: str) -> list[Path]:
+    """The images of a folder, of a glob, or the one file, in natural order; SourceError where there is none."""
+    path = Path(location)
+    if path.is_dir():
+        found = list(path.iterdir())
+    else:
+        found = [path] if path.is_file() else [Path(name) for name in glob.glob(location, recursive=True)]
+    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    if not images:
+        raise SourceError(f"{location} holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+    return sorted(images, key=lambda p: natural_key(str(p)))
+
+
+class ImageFolder:
+    """Frames of image files, with truth from the label files of the same stems in `labels` where that is given.
+
+    A damaged image is skipped, counted in `skipped` and told in the log. Labels are not forgiven: DataError for a
+    missing, damaged or unknown one, or one of another size, since a score over the rest would be another score.
+    """
+
+    def __init__(self, paths: list[Path], *, labels: Path | None = None, classes: int = VOID) -> None:
+        self.paths = paths
+        self.skipped = 0
+        self._classes = classes
+        self._labels = None if labels is None else _label_paths(paths, labels)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped = 0
+        for index, path in enumerate(self.paths):
+            try:
+                image = read_image(path)
+            except DataError as error:
+                self.skipped += 1
+                _log.warning("Skipped: %s", error)
+                continue
+            yield Frame(image, index, time.perf_counter(), self._truth(index, image), path.stem)
+
+    def _truth(self, index: int, image: UInt8Array) -> UInt8Array | None:
+        if self._labels is None:
+            return None
+        truth = read_labels(self._labels[index], classes=self._classes)
+        check_label_size(self._labels[index], truth, image)
+        return truth
+
+
+def check_label_size(path: Path, truth: UInt8Array, image: UInt8Array) -> None:
+    """DataError naming `path` unless its labels [H, W] have the size of the image [H, W, 3]."""
+    if truth.shape != image.shape[:2]:
+        (height, width), (image_height, image_width) = truth.shape, image.shape[:2]
+        raise DataError(
+            f"{path} is {width}x{height}, but its image is {image_width}x{image_height}. "
+            "Labels must have the image's size."
+        )
+
+
+def _label_paths(paths: list[Path], folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Give the folder of the label pictures: --labels DIR")
+    stems = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".png", ".bmp")}
+    missing = [p for p in paths if p.stem not in stems]
+    if missing:
+        raise DataError(
+            f"{folder} lacks the labels of {len(missing)} of {len(paths)} images, the first {missing[0].stem}.png."
+        )
+    return [stems[p.stem] for p in paths]

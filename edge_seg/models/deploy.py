@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-INPUT_MIDDLE = 128
-INPUT_SCALE = 64
-"""x = (u8 - 128) / 64, alike for all channels: a camera's uint8 is then itself a quantized tensor, zero point 128."""
+from edge_seg.spec import INPUT_MIDDLE, INPUT_SCALE
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -15,7 +13,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 class Deploy(nn.Module):
-    """image uint8 [N, height, width, 3] BGR -> labels uint8 [N, height, width]: normalisation, net, up-sampling and argmax."""
+    """image uint8 [N, height, width, 3] BGR -> labels uint8 [N, height, width], all between inside the graph."""
 
     def __init__(self, net: nn.Module, *, width: int, height: int) -> None:
         super().__init__()

@@ -28,10 +28,11 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv_bn_relu(inputs, outputs, stride=stride), conv_bn(outputs, outputs))
+        last = conv_bn(outputs, outputs)
+        self.body = nn.Sequential(conv_bn_relu(inputs, outputs, stride=stride), last)
         same = inputs == outputs and stride == 1
         self.skip = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride=stride)
-        nn.init.zeros_(self.body[1][1].weight)  # starts as the identity: He et al., Bag of Tricks (2019)
+        nn.init.zeros_(last[1].weight)  # type: ignore[arg-type]  # starts as the identity: He et al., Bag of Tricks (2019)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.body(x) + self.skip(x))
@@ -45,9 +46,7 @@ def upsample_to(x: Tensor, like: Tensor) -> Tensor:
 class EdgeSeg(nn.Module):
     """The family; `widths` are the channels at strides 4, 8, 16 and 32, `depths` the residual blocks there."""
 
-    def __init__(
-        self, classes: int, *, stem: int, widths: Sequence[int], depths: Sequence[int], decoder: int
-    ) -> None:
+    def __init__(self, classes: int, *, stem: int, widths: Sequence[int], depths: Sequence[int], decoder: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv_bn_relu(3, stem, stride=2), conv_bn_relu(stem, widths[0], stride=2))
         self.stages = nn.ModuleList()

@@ -3,10 +3,7 @@
 import difflib
 from collections.abc import Callable
 
-from edge_seg.errors import ModelError, import_extra
-
-import_extra("torch", "train")
-
+from edge_seg.errors import ModelError
 from edge_seg.models.edge_seg import EdgeSeg, edge_seg_n, edge_seg_s
 
 MODELS: dict[str, Callable[[int], EdgeSeg]] = {"edge-seg-n": edge_seg_n, "edge-seg-s": edge_seg_s}

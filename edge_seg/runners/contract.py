@@ -42,7 +42,7 @@ def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in metadata:
         raise ModelError(
-            f"{name} carries no edge-seg spec; its graph is {found}. Make a deployable file: edge-seg export CHECKPOINT.pt"
+            f"{name} carries no edge-seg spec; its graph is {found}. Make one that does: edge-seg export CHECKPOINT.pt"
         )
     spec = parse_spec(metadata[METADATA_KEY])
     expected = f"uint8 [N, {spec.height}, {spec.width}, 3] -> uint8 [N, {spec.height}, {spec.width}]"

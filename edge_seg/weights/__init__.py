@@ -8,6 +8,11 @@ FOLDER = Path(__file__).parent
 BUNDLED = {"edge-seg-s": "edge-seg-s.int8.onnx", "edge-seg-s-fp32": "edge-seg-s.onnx"}
 """Name -> file in this folder: a plain name is the INT8 file."""
 
+LICENCE_NOTE = (
+    "CamVid is for research, non-commercial use, and so are weights trained on it: see edge_seg/weights/LICENSE. "
+    "Train on data of your own for any other use."
+)
+
 
 def find_model(model: str) -> Path:
     """Path of a bundled name or of a file; ModelError where it is neither.

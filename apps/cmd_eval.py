@@ -1,0 +1,54 @@
+"""`edge-seg eval`: accuracy of an artefact on a labelled data set."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edge_seg.evaluate import Scores
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(name="eval", help="Measure mIoU, class IoU, class average and global accuracy on a labelled set.")(run)
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of a model.")],
+    *,
+    data: Annotated[str, typer.Option(help="Labelled set: camvid:PATH/test or drive:seed=1,frames=200.")],
+    runtime: Annotated[str, typer.Option(help="Run-time, or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
+) -> None:
+    """Evaluate and print the scores."""
+    from edge_seg.apps.output import print_report
+    from edge_seg.apps.progress import progress
+    from edge_seg.data import open_dataset
+    from edge_seg.evaluate import evaluate
+    from edge_seg.segmenter import open_segmenter
+
+    dataset = open_dataset(data)
+    with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
+        scores = evaluate(segment, dataset, on_image=step)
+    print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
+
+
+def scores_table(scores: "Scores", data_name: str) -> "Table":
+    """Class IoU and recall, and the means below them."""
+    from rich.table import Table
+
+    title = f"{scores.model} {scores.precision} on {scores.runtime}, {data_name}, {scores.images} images"
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("class", footer="mean (mIoU, class average)")
+    table.add_column("IoU", justify="right", footer=_number(scores.miou))
+    table.add_column("recall", justify="right", footer=_number(scores.class_accuracy))
+    for name, iou in scores.class_iou.items():
+        table.add_row(name, _number(iou), _number(scores.class_recall[name]))
+    table.caption = f"global accuracy {_number(scores.global_accuracy)}"
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

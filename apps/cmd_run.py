@@ -1,0 +1,154 @@
+"""`edge-seg run`: the live overlay."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_seg.errors import DataError, SourceError
+
+if TYPE_CHECKING:
+    from edge_seg.apps.controls import Controls
+    from edge_seg.apps.meters import RunReport
+    from edge_seg.apps.sinks import Sink
+    from edge_seg.apps.sources import Source
+    from edge_seg.segmenter import Segmenter
+    from edge_seg.spec import ModelSpec
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(help="Segment a camera, a clip or a labelled sequence, with overlay, speed and IoU.")(run)
+
+
+def run(
+    *,
+    camera: Annotated[int | None, typer.Option(min=0, max=255, help="Number of a camera.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Video file, folder or glob of images, camera:N, camvid:PATH/val, or drive:seed=1 (the default)."
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of label pictures for a folder of images.")] = None,
+    model: Annotated[str, typer.Option(help="Bundled name or path of a model.")] = "edge-seg-s",
+    runtime: Annotated[str, typer.Option(help="Run-time, or auto.")] = "auto",
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="File to write: .mp4 keeps all frames, .png the last one. Repeat for several."),
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="In a window too, do not wait for a file's own times.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
+) -> None:
+    """Run the loop and print its report."""
+    from edge_seg.apps.output import print_report
+    from edge_seg.apps.sources import open_source
+    from edge_seg.apps.summary import run_summary
+    from edge_seg.segmenter import open_segmenter
+
+    uri = _check_source(camera, source, labels)
+    outputs = _check_outputs(out or [])
+    with (
+        open_segmenter(model, runtime) as segment,
+        open_source(uri, labels=labels, classes=len(segment.spec.classes)) as frames_in,
+    ):
+        _check_classes(frames_in, segment.spec)
+        report = _run(frames_in, segment, outputs, frames=frames, window=not headless, fast=fast)
+    if not report.frames:
+        raise SourceError(f"{frames_in.name} gave no frame ({report.skipped} skipped). Give another source.")
+    print_report(report.to_json_object(), run_summary(report), as_json=as_json)
+
+
+def _check_source(camera: int | None, source: str | None, labels: Path | None) -> str:
+    from edge_seg.apps.sources import DEFAULT_SOURCE, is_images
+
+    if camera is not None and source is not None:
+        raise typer.BadParameter("--camera and --source exclude each other. Give one of them.")
+    uri = f"camera:{camera}" if camera is not None else source or DEFAULT_SOURCE
+    if labels is not None and not is_images(uri):
+        raise typer.BadParameter(f"--labels belongs to a folder or glob of images, not to {uri}.")
+    return uri
+
+
+def _check_outputs(paths: list[Path]) -> list[Path]:
+    from edge_seg.apps.sinks import SUFFIXES
+
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise typer.BadParameter(f"--out {path}: expected a name ending in {' or '.join(SUFFIXES)}.")
+    return paths
+
+
+def _check_classes(source: "Source", spec: "ModelSpec") -> None:
+    """DataError unless the truth's classes, where the source names them, are the model's."""
+    if source.class_names is not None and source.class_names != spec.class_names:
+        raise DataError(
+            f"{source.name} has the classes {', '.join(source.class_names)}, but {spec.name} gives "
+            f"{', '.join(spec.class_names)}. Use a model trained on the same classes."
+        )
+
+
+def _run(
+    source: "Source", segment: "Segmenter", outputs: list[Path], *, frames: int | None, window: bool, fast: bool
+) -> "RunReport":
+    """Run the loop with a window where one is wanted and possible."""
+    from edge_seg.apps.controls import Controls
+    from edge_seg.apps.hud import Hud
+    from edge_seg.apps.loop import run_loop
+    from edge_seg.apps.overlay import Overlay
+    from edge_seg.apps.progress import progress
+    from edge_seg.apps.view import View
+
+    controls = Controls()
+    view = View(Overlay(segment.spec), Hud(), controls)
+    shown = window and _find_display()
+    expected = min((n for n in (source.length, frames) if n is not None), default=None)
+    with (
+        _open_sinks(source, outputs, controls if shown else None) as sinks,
+        controls.on_signals(),
+        progress("run", None if source.live else expected) as step,
+    ):
+        report = run_loop(
+            source,
+            segment,
+            view.draw,
+            sinks,
+            frames=frames,
+            paced=shown and not fast,
+            should_stop=lambda: controls.quit,
+            on_frame=step,
+        )
+    if controls.quit:
+        _say(f"Stopped after {report.frames} frames; what was to be written is complete.")
+    return report
+
+
+def _find_display() -> bool:
+    from edge_seg.apps.controls import KEYS
+    from edge_seg.apps.window import has_display
+
+    found = has_display()
+    _say(f"Window: {KEYS}." if found else "No display found: going on without a window.")
+    return found
+
+
+@contextmanager
+def _open_sinks(source: "Source", outputs: list[Path], controls: "Controls | None") -> Iterator[list["Sink"]]:
+    """The files to write, and a window where there are controls for one."""
+    from edge_seg.apps.sinks import DEFAULT_FPS, open_sinks
+    from edge_seg.apps.window import open_window
+
+    with (
+        open_sinks(outputs, None if source.live else source.fps or DEFAULT_FPS) as files,
+        nullcontext() if controls is None else open_window(controls) as window,
+    ):
+        yield files if window is None else [*files, window]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

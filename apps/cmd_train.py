@@ -1,0 +1,64 @@
+"""`edge-seg train`: from labelled images to a checkpoint with its test scores."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_seg.errors import import_extra
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(help="Train a net on CamVid or on drive frames, and evaluate it.")(train)
+
+
+def train(
+    *,
+    data: Annotated[str, typer.Option(help="Training set: camvid:PATH, or drive:frames=400 for drive frames alone.")],
+    test: Annotated[
+        str | None, typer.Option(help="Set of the final evaluation; camvid:PATH/test for camvid:PATH.")
+    ] = None,
+    val: Annotated[str | None, typer.Option(help="Set to watch every tenth epoch; chooses nothing.")] = None,
+    arch: Annotated[str, typer.Option(help="edge-seg-n or edge-seg-s.")] = "edge-seg-s",
+    out: Annotated[Path | None, typer.Option(help="Checkpoint to write; runs/ARCH/ARCH.pt where not given.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 80,
+    batch: Annotated[int, typer.Option(min=2)] = 8,
+    lr: Annotated[float, typer.Option(min=0.0, help="Top learning rate.")] = 2e-3,
+    drive_share: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of drive frames.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
+    precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch of an interrupted run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
+) -> None:
+    """Train, write the checkpoint, evaluate it and print the scores."""
+    import_extra("torch", "train")
+    import_extra("lightning", "train")
+    from edge_seg.apps.cmd_eval import scores_table
+    from edge_seg.apps.output import print_report
+    from edge_seg.train import PRECISIONS, TrainOptions, default_test, train_and_evaluate
+
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
+    run_dir = out.parent if out else Path("runs") / arch
+    options = TrainOptions(
+        data=data,
+        out=out or run_dir / f"{arch}.pt",
+        run_dir=run_dir,
+        arch=arch,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        drive_share=drive_share,
+        seed=seed,
+        workers=workers,
+        precision=precision,
+        val=val,
+        resume=resume,
+    )
+    judged_on = test or default_test(data)
+    scores = train_and_evaluate(options, judged_on)
+    print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
+    print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)

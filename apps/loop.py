@@ -1,0 +1,165 @@
+"""The run loop: capture and inference each on a thread of their own, drawing and writing on the caller's.
+
+Drawing stays with the caller because windows want the main thread. A file's frames wait for each other; of a live
+source only the newest frame is kept. An exception on a thread reaches the caller through the channel it writes to.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from edge_seg.apps.channel import POLL_S, Channel, EndedError
+from edge_seg.apps.meters import Meters, RunReport
+from edge_seg.apps.sinks import Sink
+from edge_seg.apps.sources import Source
+from edge_seg.spec import ModelSpec
+from edge_seg.types import Frame, Result, UInt8Array
+
+Item = TypeVar("Item")
+
+LEAVE_S = 10.0
+LATE_S = 0.25
+"""A player that is later than this, after a pause or a slow frame, goes on from there and does not hurry."""
+
+
+class Segment(Protocol):
+    """What the loop needs of a Segmenter."""
+
+    spec: ModelSpec
+    runtime: str
+
+    def __call__(self, image: UInt8Array) -> Result: ...
+
+
+Draw = Callable[[Frame, Result, Meters], UInt8Array]
+"""Makes the picture that the sinks get."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """A frame, and how long the source took for it."""
+
+    frame: Frame
+    capture_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmented:
+    """A captured frame with its labels."""
+
+    captured: Captured
+    result: Result
+
+
+def run_loop(
+    source: Source,
+    segment: Segment,
+    draw: Draw,
+    sinks: Sequence[Sink],
+    *,
+    frames: int | None = None,
+    paced: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_frame: Callable[[], None] = lambda: None,
+) -> RunReport:
+    """Take the source's frames, or the first `frames` of them, through segmentation and drawing into the sinks.
+
+    `paced` gives frames that carry a time at that time. `should_stop` is asked between frames; `on_frame` is told of
+    each. What a thread raises is raised here.
+    """
+    meters = Meters(segment.spec, segment.runtime)
+    with _workers(source, segment, frames, paced=paced) as (captured, segmented):
+        while not should_stop() and (frames is None or meters.rate.count < frames):
+            try:
+                item = segmented.get(POLL_S)
+            except EndedError:
+                break
+            if item is not None:
+                meters.dropped, meters.skipped = captured.dropped, source.skipped
+                _finish(item, draw, sinks, meters)
+                on_frame()
+    meters.dropped, meters.skipped = captured.dropped, source.skipped
+    return meters.report()
+
+
+def _finish(item: Segmented, draw: Draw, sinks: Sequence[Sink], meters: Meters) -> None:
+    """Draw and write one frame; its truth is counted after that, off the way to the screen."""
+    frame, result = item.captured.frame, item.result
+    start = time.perf_counter()
+    picture = draw(frame, result, meters)
+    drawn = time.perf_counter()
+    for sink in sinks:
+        sink.write(picture, frame)
+    end = time.perf_counter()
+    meters.age.add((drawn - frame.captured_s) * 1e3)
+    meters.add(result, item.captured.capture_ms, (drawn - start) * 1e3, (end - drawn) * 1e3)
+    meters.rate.tick(end)
+    meters.score(result, frame)
+
+
+@contextmanager
+def _workers(
+    source: Source, segment: Segment, frames: int | None, *, paced: bool
+) -> Iterator[tuple[Channel[Captured], Channel[Segmented]]]:
+    """The two threads at work; leaving ends both, whatever they wait for."""
+    captured: Channel[Captured] = Channel(1 if source.live else 2, newest=source.live)
+    segmented: Channel[Segmented] = Channel(1 if source.live else 2)
+    leaving = threading.Event()
+
+    def capture() -> Iterator[Captured]:
+        # A live source runs on until the caller has its frames, since some are dropped.
+        wanted = _timed(source) if source.live else islice(_timed(source), frames)
+        return _pace(wanted, leaving) if paced else wanted
+
+    def infer() -> Iterator[Segmented]:
+        return (Segmented(item, segment(item.frame.image)) for item in captured)
+
+    threads = [
+        threading.Thread(target=_feed, args=(capture, captured), name="capture", daemon=True),
+        threading.Thread(target=_feed, args=(infer, segmented), name="infer", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield captured, segmented
+    finally:
+        leaving.set()
+        captured.cancel()
+        segmented.cancel()
+        for thread in threads:  # both are awake now; only a camera that hangs can take longer
+            thread.join(LEAVE_S)
+
+
+def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
+    """Put items into a channel until either ends; an exception ends the channel and travels through it."""
+    try:
+        for item in items():
+            if not channel.put(item):
+                return
+        channel.close()
+    except BaseException as error:  # raised again by the reader
+        channel.close(error)
+
+
+def _timed(source: Source) -> Iterator[Captured]:
+    start = time.perf_counter()
+    for frame in source:
+        yield Captured(frame, (time.perf_counter() - start) * 1e3)
+        start = time.perf_counter()
+
+
+def _pace(items: Iterator[Captured], leaving: threading.Event) -> Iterator[Captured]:
+    """Hold each frame until its time has come; its age counts from then."""
+    start_s: float | None = None
+    for item in items:
+        time_s, now_s = item.frame.time_s, time.perf_counter()
+        if time_s is not None:
+            if start_s is None or now_s - (start_s + time_s) > LATE_S:
+                start_s = now_s - time_s
+            leaving.wait(max(0.0, start_s + time_s - now_s))
+            item = replace(item, frame=replace(item.frame, captured_s=time.perf_counter()))
+        yield item

@@ -1,0 +1,101 @@
+"""What a run measures, while it goes on and at its end."""
+
+import math
+from dataclasses import asdict, dataclass
+
+from edge_seg.metrics import ConfusionMatrix, LatencyStats, Percentiles, RateMeter
+from edge_seg.spec import ModelSpec
+from edge_seg.types import Frame, Result
+
+STAGES = ("capture", "pre", "infer", "post", "draw", "sink")
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The outcome of a run; times in milliseconds, `class_iou` in label order, NaN for a class that never occurs."""
+
+    model: str
+    runtime: str
+    precision: str
+    frames: int
+    dropped: int
+    skipped: int
+    fps: float
+    age_ms: Percentiles
+    stages_ms: dict[str, Percentiles]
+    miou_truth: float | None
+    class_iou: dict[str, float] | None
+
+    def to_json_object(self) -> dict[str, object]:
+        """The report under the documented keys of `run --json`: no IoU without truth, null for what is not known."""
+        report = asdict(self)
+        del report["skipped"]
+        if self.class_iou is None:
+            del report["miou_truth"], report["class_iou"]
+        return {key: _known(value) for key, value in report.items()}
+
+
+def _known(value: object) -> object:
+    """NaN, which JSON does not have, becomes None."""
+    if isinstance(value, dict):
+        return {key: _known(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+class Meters:
+    """The accumulators of one run, for frames in the order in which they finish."""
+
+    def __init__(self, spec: ModelSpec, runtime: str) -> None:
+        self.spec, self.runtime = spec, runtime
+        self.age = LatencyStats()
+        self.stages = {name: LatencyStats() for name in STAGES}
+        self.rate = RateMeter()
+        self.matrix: ConfusionMatrix | None = None
+        self.dropped = 0
+        self.skipped = 0
+
+    def add(self, result: Result, capture_ms: float, draw_ms: float, sink_ms: float) -> None:
+        """Take one frame's stage times."""
+        times = (capture_ms, result.pre_ms, result.infer_ms, result.post_ms, draw_ms, sink_ms)
+        for name, ms in zip(STAGES, times, strict=True):
+            self.stages[name].add(ms)
+
+    def score(self, result: Result, frame: Frame) -> None:
+        """Compare with the truth, where the frame has one."""
+        if frame.truth is not None:
+            if self.matrix is None:
+                self.matrix = ConfusionMatrix(len(self.spec.classes))
+            self.matrix.update(result.labels, frame.truth)
+
+    def named_miou(self) -> tuple[str, float] | None:
+        """The mIoU to show with what it was measured on: the run's own truth, else what the model brings along."""
+        if self.matrix is not None:
+            return "mIoU (truth)", self.matrix.miou()
+        return next(((score_label(name), value) for name, value in self.spec.scores.items()), None)
+
+    def report(self) -> RunReport:
+        """What is known now."""
+        matrix = self.matrix
+        return RunReport(
+            self.spec.name,
+            self.runtime,
+            self.spec.precision,
+            self.rate.count,
+            self.dropped,
+            self.skipped,
+            self.rate.rate(),
+            self.age.percentiles(),
+            {name: stats.percentiles() for name, stats in self.stages.items()},
+            None if matrix is None else matrix.miou(),
+            None if matrix is None else dict(zip(self.spec.class_names, matrix.class_iou().tolist(), strict=True)),
+        )
+
+
+def score_label(name: str) -> str:
+    """A score's name, what was measured last.
+
+    >>> score_label("CamVid test mIoU")
+    'mIoU (CamVid test)'
+    """
+    data, _, metric = name.rpartition(" ")
+    return f"{metric} ({data})" if data else metric

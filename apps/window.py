@@ -1,0 +1,69 @@
+"""A window that shows the finished pictures and takes keys."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from edge_seg.apps.controls import Controls
+from edge_seg.apps.sinks import encode_png
+from edge_seg.files import written_whole
+from edge_seg.types import Frame, UInt8Array
+
+TITLE = "edge-seg"
+PAUSE_POLL_MS = 30
+
+
+class WindowSink:
+    """Shows each picture and hands the keys to `controls`; only the main thread may call it."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+        self._sized = False
+
+    def write(self, image: UInt8Array, frame: Frame) -> None:
+        """Show a picture; returns at once, or when a pause ends."""
+        if not self._sized:
+            self._sized = True
+            cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
+        cv2.imshow(TITLE, image)
+        self._take_key(cv2.pollKey(), image, frame)
+        while self._controls.paused and not self._controls.quit:
+            self._take_key(cv2.waitKey(PAUSE_POLL_MS), image, frame)
+
+    def _take_key(self, key: int, image: UInt8Array, frame: Frame) -> None:
+        if self._controls.press(key):
+            write_screenshot(image, frame)
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:  # closed with the mouse
+            self._controls.quit = True
+
+
+def write_screenshot(image: UInt8Array, frame: Frame) -> Path:
+    """Write the picture into the current folder, say so on stderr and give its path."""
+    path = Path(f"edge-seg-{frame.index:06d}.png")
+    with written_whole(path) as temporary:
+        temporary.write_bytes(encode_png(image))
+    print(f"Wrote {path}", file=sys.stderr)
+    return path
+
+
+@contextmanager
+def open_window(controls: Controls) -> Iterator[WindowSink]:
+    """A window that closes with the block."""
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+    try:
+        yield WindowSink(controls)
+    finally:
+        cv2.destroyAllWindows()
+
+
+def has_display() -> bool:
+    """True where a window can open. Tried in another process, since Qt ends the process where it cannot."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    trial = [sys.executable, "-c", "import cv2; cv2.namedWindow('trial'); cv2.destroyAllWindows()"]
+    return subprocess.run(trial, capture_output=True, timeout=20, check=False).returncode == 0

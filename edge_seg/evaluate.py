@@ -1,0 +1,94 @@
+"""Accuracy of an artefact on a labelled data set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_seg.errors import DataError
+from edge_seg.metrics import ConfusionMatrix
+from edge_seg.segmenter import Segmenter
+from edge_seg.types import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What `evaluate` found: means over the set, and IoU and recall by class, None where a class never occurs."""
+
+    model: str
+    runtime: str
+    precision: str
+    images: int
+    miou: float | None
+    class_iou: dict[str, float | None]
+    class_recall: dict[str, float | None]
+    class_accuracy: float | None
+    global_accuracy: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `eval --json`."""
+        keys = "model runtime precision images miou class_iou class_accuracy global_accuracy"
+        return {key: getattr(self, key) for key in keys.split()}
+
+
+def check_classes(model: tuple[str, ...], data: tuple[str, ...], data_name: str) -> None:
+    """DataError unless model and data have the same classes in the same order.
+
+    >>> check_classes(("Road", "Sky"), ("Sky", "Road"), "my frames")
+    Traceback (most recent call last):
+    ...
+    edge_seg.errors.DataError: my frames has other classes than the model: label 0 is Sky there, but Road in...
+    """
+    if model == data:
+        return
+    size = max(len(model), len(data))
+    padded = [(*names, *["missing"] * (size - len(names))) for names in (model, data)]
+    label = next(i for i, (ours, theirs) in enumerate(zip(*padded, strict=True)) if ours != theirs)
+    raise DataError(
+        f"{data_name} has other classes than the model: label {label} is {padded[1][label]} there, but "
+        f"{padded[0][label]} in the model. Choose a model trained on these classes."
+    )
+
+
+def evaluate(segment: Segmenter, dataset: Dataset, *, on_image: Callable[[], None] = lambda: None) -> Scores:
+    """Compare a segmenter's labels with the truth, pixel by pixel at the data set's own size.
+
+    One confusion matrix is summed over the set, so that a class counts by its pixels and not by its images.
+    `on_image` is called after each image.
+    """
+    names = segment.spec.class_names
+    check_classes(names, dataset.class_names, dataset.name)
+    matrix = ConfusionMatrix(len(names))
+    for frame in dataset:
+        if frame.truth is None:
+            raise DataError(f"{frame.name} of {dataset.name} has no labels.")
+        matrix.update(segment(frame.image).labels, frame.truth)
+        on_image()
+    return score(segment, matrix, len(dataset))
+
+
+def score(segment: Segmenter, matrix: ConfusionMatrix, images: int) -> Scores:
+    """The scores that a filled confusion matrix holds."""
+    names = segment.spec.class_names
+    return Scores(
+        model=segment.spec.name,
+        runtime=segment.runtime,
+        precision=segment.spec.precision,
+        images=images,
+        miou=_known(matrix.miou()),
+        class_iou=_by_class(names, matrix.class_iou()),
+        class_recall=_by_class(names, matrix.class_recall()),
+        class_accuracy=_known(matrix.class_accuracy()),
+        global_accuracy=_known(matrix.global_accuracy()),
+    )
+
+
+def _by_class(names: tuple[str, ...], values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: _known(value) for name, value in zip(names, values.tolist(), strict=True)}
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN: what is not defined is None."""
+    return None if np.isnan(value) else value

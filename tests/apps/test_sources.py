@@ -1,0 +1,164 @@
+"""Sources by URI."""
+
+import glob
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_seg.apps.sources import is_images, open_source
+from edge_seg.errors import DataError, SourceError
+from edge_seg.spec import CAMVID_CLASSES
+from edge_seg.types import UInt8Array
+
+
+class FakeCapture:
+    """A camera that gives `left` pictures and then none."""
+
+    def __init__(self, left: int, *, opens: bool = True) -> None:
+        self.left, self.opens, self.released = left, opens, False
+
+    def isOpened(self) -> bool:  # OpenCV's names
+        return self.opens
+
+    def set(self, setting: int, value: float) -> bool:
+        return True
+
+    def get(self, setting: int) -> float:
+        return 30.0
+
+    def grab(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self) -> tuple[bool, UInt8Array]:
+        return True, np.full((6, 8, 3), self.left, np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
+    """A function that plugs a camera in."""
+
+    def plug(left: int, *, opens: bool = True) -> FakeCapture:
+        capture = FakeCapture(left, opens=opens)
+        monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture)
+        return capture
+
+    return plug
+
+
+def test_a_camera_gives_frames_until_it_stops(camera: Callable[..., FakeCapture]) -> None:
+    capture = camera(3)
+
+    with open_source("camera:2") as source:
+        frames = list(source)
+
+    assert (source.name, source.live, source.fps, source.length) == ("camera 2", True, 30.0, None)
+    assert [(f.index, int(f.image[0, 0, 0])) for f in frames] == [(0, 2), (1, 1), (2, 0)]
+    assert frames[0].captured_s < frames[2].captured_s
+    assert capture.released
+
+
+def test_a_camera_that_does_not_open_lists_those_found(
+    camera: Callable[..., FakeCapture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera(0, opens=False)
+    monkeypatch.setattr(glob, "glob", lambda pattern: ["/dev/video4", "/dev/video2"])
+
+    with (
+        pytest.raises(SourceError, match=r"Camera 0 does not open.*/dev/video2, /dev/video4.*--source drive:seed=1"),
+        open_source("camera:0"),
+    ):
+        pass
+
+
+def test_a_camera_without_pictures_is_an_error(camera: Callable[..., FakeCapture]) -> None:
+    capture = camera(0)
+
+    with pytest.raises(SourceError, match="Camera 1 opens but gives no picture"), open_source("camera:1") as source:
+        list(source)
+    assert capture.released
+
+
+def test_a_film_gives_its_frames(clip: Path) -> None:
+    with open_source(str(clip)) as source:
+        frames = list(source)
+
+    assert (source.name, source.live, source.fps, source.length, source.skipped) == ("clip.mp4", False, 25.0, 12, 0)
+    assert [f.index for f in frames] == list(range(12))
+    assert [f.time_s for f in frames] == pytest.approx([n / 25 for n in range(12)])
+
+
+def test_a_drive_gives_frames_with_truth_and_times() -> None:
+    with open_source("drive:seed=3,size=96x72,frames=3") as source:
+        frames = list(source)
+
+    assert (source.fps, source.length) == (25.0, 3)
+    assert source.class_names == tuple(c.name for c in CAMVID_CLASSES)
+    assert [f.time_s for f in frames] == [0, 0.04, 0.08]
+    assert all(f.truth is not None and f.truth.shape == (72, 96) for f in frames)
+
+
+def write_png(path: Path, image: UInt8Array) -> None:
+    """Write a picture, and its folder where that is missing."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(cv2.imencode(".png", image)[1]))
+
+
+def test_camvid_gives_frames_with_truth(tmp_path: Path) -> None:
+    write_png(tmp_path / "val" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    write_png(tmp_path / "valannot" / "a.png", np.full((6, 8), 11, np.uint8))
+
+    with open_source(f"camvid:{tmp_path}/val") as source:
+        (frame,) = source
+
+    assert (source.fps, frame.time_s) == (None, None)
+    assert frame.truth is not None and frame.truth.tolist() == [[255] * 8] * 6
+
+
+def test_a_folder_of_images_gives_frames_with_the_labels_folders_truth(tmp_path: Path) -> None:
+    write_png(tmp_path / "images" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    (tmp_path / "images" / "b.png").write_bytes(b"damaged")
+    write_png(tmp_path / "labels" / "a.png", np.full((6, 8), 2, np.uint8))
+    write_png(tmp_path / "labels" / "b.png", np.full((6, 8), 2, np.uint8))
+
+    with open_source(f"{tmp_path}/images", labels=tmp_path / "labels", classes=3) as source:
+        (frame,) = source
+
+    assert frame.truth is not None and frame.truth.max() == 2
+    assert (source.class_names, source.length, source.skipped) == (None, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "message"),
+    [
+        ("nowhere.mp4", SourceError, "nowhere.mp4 does not exist"),
+        ("camera:front", SourceError, "camera:front does not exist. Give a video file, a folder of images, camera:0"),
+        ("nowhere/*.png", SourceError, r"nowhere/\*.png holds no image"),
+        ("camvid:nowhere/val", DataError, "nowhere is not a folder"),
+        ("drive:sped=1", DataError, "drive:sped=1 has the option 'sped=1'"),
+    ],
+)
+def test_what_gives_no_frames_is_an_error(uri: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message), open_source(uri):
+        pass
+
+
+def test_a_network_address_is_not_repeated_since_it_may_hold_a_password() -> None:
+    with (
+        pytest.raises(SourceError, match="Network addresses cannot be read") as caught,
+        open_source("rtsp://user:secret@camera/1"),
+    ):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+def test_only_folders_globs_and_image_files_are_images(tmp_path: Path, clip: Path) -> None:
+    uris = [str(tmp_path), f"{tmp_path}/*.png", "a.JPG", str(clip), "camera:0"]
+
+    assert [is_images(uri) for uri in uris] == [True, True, True, False, False]

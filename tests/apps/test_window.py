@@ -1,0 +1,193 @@
+"""Keys, signals and the window."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_seg.apps import window
+from edge_seg.apps.controls import Controls
+from edge_seg.apps.window import WindowSink, has_display, open_window
+from edge_seg.data.images import read_image
+from edge_seg.types import Frame, UInt8Array
+
+XVFB = shutil.which("Xvfb")
+
+
+def frame(index: int) -> Frame:
+    """A frame; what is shown is another picture."""
+    return Frame(np.zeros((1, 1, 3), np.uint8), index, 0.0)
+
+
+def press(keys: str) -> Controls:
+    """Controls after some keys."""
+    controls = Controls()
+    for key in keys:
+        controls.press(ord(key))
+    return controls
+
+
+@pytest.mark.parametrize(
+    ("keys", "state"),
+    [
+        ("", (False, False, True)),
+        ("q", (True, False, True)),
+        ("Q", (True, False, True)),
+        (" ", (False, True, True)),
+        ("  ", (False, False, True)),
+        ("o", (False, False, False)),
+        ("oxO", (False, False, True)),
+    ],
+)
+def test_keys(keys: str, state: tuple[bool, bool, bool]) -> None:
+    controls = press(keys)
+
+    assert (controls.quit, controls.paused, controls.overlay) == state
+
+
+def test_only_s_asks_for_a_screenshot_and_no_key_does_nothing() -> None:
+    controls = Controls()
+
+    assert [controls.press(key) for key in (ord("s"), ord("S"), ord("x"), -1, 0x100000 + ord("s"))] == [
+        True, True, False, False, True,
+    ]  # fmt: skip
+    assert (controls.quit, controls.paused, controls.overlay) == (False, False, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(number: signal.Signals) -> None:
+    controls, before = Controls(), signal.getsignal(number)
+
+    with controls.on_signals():
+        os.kill(os.getpid(), number)
+        assert controls.quit
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+@pytest.fixture
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Keys to come, of a window that is not there."""
+    keys: list[int] = []
+    shown: list[UInt8Array] = []
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(image))
+    monkeypatch.setattr(cv2, "resizeWindow", lambda title, width, height: None)
+    monkeypatch.setattr(cv2, "pollKey", lambda: keys.pop(0) if keys else -1)
+    monkeypatch.setattr(cv2, "waitKey", lambda wait_ms: keys.pop(0))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, name: 1.0)
+    yield keys
+    assert shown
+
+
+def test_a_pause_lasts_until_the_next_space(keyboard: list[int]) -> None:
+    controls = Controls()
+    keyboard += [ord(" "), -1, -1, ord("o"), ord(" "), ord("x")]
+
+    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+
+    assert keyboard == [ord("x")]
+    assert (controls.paused, controls.overlay) == (False, False)
+
+
+def test_q_ends_a_pause(keyboard: list[int]) -> None:
+    controls = Controls()
+    keyboard += [ord(" "), ord("q")]
+
+    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+
+    assert controls.quit
+
+
+def test_s_writes_what_is_shown(
+    keyboard: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keyboard.append(ord("s"))
+    image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+
+    WindowSink(Controls()).write(image, frame(42))
+
+    assert np.array_equal(read_image(tmp_path / "edge-seg-000042.png"), image)
+    assert "Wrote edge-seg-000042.png" in capsys.readouterr().err
+
+
+def test_closing_the_window_quits(keyboard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, name: 0.0)
+    controls = Controls()
+
+    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+
+    assert controls.quit
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X is a thing of Linux")
+@pytest.mark.parametrize("display", [None, ":71", "nowhere:0"])
+def test_without_a_display_that_answers_there_is_none(monkeypatch: pytest.MonkeyPatch, display: str | None) -> None:
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+
+    assert not has_display()
+
+
+@pytest.fixture
+def x_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A display that nobody sees."""
+    if XVFB is None:
+        pytest.skip("Xvfb is not installed: apt-get install xvfb")
+    reader, writer = os.pipe()
+    command = [XVFB, "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL) as server:
+        os.close(writer)
+        with os.fdopen(reader) as number:
+            display = f":{number.readline().strip()}"  # comes when the server is ready
+            monkeypatch.setenv("DISPLAY", display)
+            yield display
+        server.terminate()
+
+
+IN_A_WINDOW = """
+import sys
+import numpy as np
+from edge_seg.apps.controls import Controls
+from edge_seg.apps.window import has_display, open_window
+from edge_seg.data.images import read_image
+from edge_seg.types import Frame
+controls = Controls()
+assert has_display()
+with open_window(controls) as sink:
+    for index in range(5):
+        image = np.full((120, 160, 3), 50 * index, np.uint8)
+        sink.write(image, Frame(image, index, 0.0))
+assert not controls.quit
+print("shown")
+"""
+
+
+def test_a_real_window_shows_pictures(x_server: str) -> None:
+    """In a process of its own: Qt keeps its connection to the display."""
+    command = [sys.executable, "-c", IN_A_WINDOW]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "shown\n", done.stderr
+
+
+def test_the_windows_end_is_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(cv2, "namedWindow", lambda title, flags: calls.append("open"))
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: calls.append("close"))
+
+    with pytest.raises(KeyError), open_window(Controls()):
+        raise KeyError
+
+    assert calls == ["open", "close"]
+    assert window.TITLE == "edge-seg"

@@ -1,0 +1,147 @@
+"""Image files, label files and folders of them."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_seg.data.images import ImageFolder, list_images, natural_key, read_image, read_labels
+from edge_seg.errors import DataError, SourceError
+from edge_seg.types import VOID, UInt8Array
+
+
+def write(path: Path, image: UInt8Array) -> Path:
+    """Write a picture with the suffix's codec."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(cv2.imencode(path.suffix, image)[1]))
+    return path
+
+
+def picture(height: int = 30, width: int = 40) -> UInt8Array:
+    """Noise, which no codec shrinks to nothing."""
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@given(st.lists(st.integers(0, 10**6)))
+def test_numbers_in_names_count_as_numbers(numbers: list[int]) -> None:
+    names = [f"frame{number}.png" for number in numbers]
+
+    assert sorted(names, key=natural_key) == [f"frame{number}.png" for number in sorted(numbers)]
+
+
+@given(st.lists(st.text()))
+def test_any_names_can_be_ordered(names: list[str]) -> None:
+    assert sorted(sorted(names, key=natural_key)) == sorted(names)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_reads_every_suffix(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a{suffix}", np.full((8, 8, 3), (10, 120, 230), np.uint8))
+
+    assert np.abs(read_image(path).astype(int) - (10, 120, 230)).max() < 12
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+def test_a_truncated_image_is_an_error(tmp_path: Path, suffix: str, share: float) -> None:
+    path = write(tmp_path / f"a{suffix}", picture())
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    with pytest.raises(DataError, match=r"a\..* is damaged or no picture. Replace it"):
+        read_image(path)
+
+
+def test_a_missing_image_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.png cannot be read: No such file"):
+        read_image(tmp_path / "a.png")
+
+
+def test_lists_a_folder_a_glob_and_a_file_in_natural_order(tmp_path: Path) -> None:
+    for name in ("f10.png", "f9.jpg", "f1.webp"):
+        write(tmp_path / name, picture())
+    (tmp_path / "notes.txt").touch()
+
+    assert [p.name for p in list_images(str(tmp_path))] == ["f1.webp", "f9.jpg", "f10.png"]
+    assert [p.name for p in list_images(f"{tmp_path}/*.png")] == ["f10.png"]
+    assert [p.name for p in list_images(f"{tmp_path}/f9.jpg")] == ["f9.jpg"]
+
+
+@pytest.mark.parametrize("location", ["", "/*.png", "/nowhere"])
+def test_no_image_is_an_error(tmp_path: Path, location: str) -> None:
+    with pytest.raises(SourceError, match=r"holds no image. Expected files ending in \.png, \.jpg"):
+        list_images(f"{tmp_path}{location}")
+
+
+def test_a_damaged_image_is_skipped_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("0.png", "2.png"):
+        write(tmp_path / name, picture())
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    folder = ImageFolder(list_images(str(tmp_path)))
+
+    with caplog.at_level(logging.WARNING):
+        frames = list(folder)
+
+    assert [(f.index, f.name) for f in frames] == [(0, "0"), (2, "2")]
+    assert folder.skipped == 1
+    assert "1.png is damaged" in caplog.text
+
+
+@given(values=st.lists(st.sampled_from([0, 1, 2, 11]), min_size=1, max_size=30))
+def test_labels_come_back_with_void(tmp_path_factory: pytest.TempPathFactory, values: list[int]) -> None:
+    path = write(tmp_path_factory.mktemp("labels") / "a.png", np.array([values], np.uint8))
+
+    assert read_labels(path, classes=3, void=11).tolist() == [[VOID if v == 11 else v for v in values]]
+
+
+def test_unknown_label_values_are_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8))
+
+    with pytest.raises(DataError, match=r"a\.png holds the values \[7, 9\]; expected 0 to 6, or 255 for void"):
+        read_labels(path, classes=7)
+
+
+def test_coloured_labels_are_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", picture())
+
+    with pytest.raises(DataError, match=r"a\.png is uint8 \[30, 40, 3\]; labels are 8-bit pictures of one channel"):
+        read_labels(path, classes=3)
+
+
+def folder_with_labels(tmp_path: Path, labels: UInt8Array) -> ImageFolder:
+    """One picture of 40x30 with the given labels of three classes."""
+    write(tmp_path / "images" / "a.jpg", picture())
+    write(tmp_path / "labels" / "a.png", labels)
+    return ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "labels", classes=3)
+
+
+def test_labels_go_with_the_image_of_their_stem(tmp_path: Path) -> None:
+    (frame,) = folder_with_labels(tmp_path, np.full((30, 40), 2, np.uint8))
+
+    assert frame.truth is not None
+    assert np.array_equal(frame.truth, np.full((30, 40), 2, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((60, 80), np.uint8), r"a\.png is 80x60, but its image is 40x30\. Labels must have the image's size"),
+        (np.full((30, 40), 3, np.uint8), r"a\.png holds the values \[3\]; expected 0 to 2, or 255 for void"),
+    ],
+)
+def test_wrong_labels_name_the_file(tmp_path: Path, labels: UInt8Array, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        list(folder_with_labels(tmp_path, labels))
+
+
+def test_missing_labels_are_an_error_at_once(tmp_path: Path) -> None:
+    folder_with_labels(tmp_path, np.zeros((30, 40), np.uint8))
+    write(tmp_path / "images" / "b.jpg", picture())
+
+    with pytest.raises(DataError, match=r"labels lacks the labels of 1 of 2 images, the first b\.png"):
+        ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "labels")
+    with pytest.raises(DataError, match=r"nowhere is not a folder. Give the folder of the label pictures"):
+        ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "nowhere")
