@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_seg.errors import DataError, SourceError
+from edge_seg.errors import SourceError
 
 if TYPE_CHECKING:
     from edge_seg.apps.controls import Controls
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edge_seg.apps.sinks import Sink
     from edge_seg.apps.sources import Source
     from edge_seg.segmenter import Segmenter
-    from edge_seg.spec import ModelSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +48,7 @@ def run(
     from edge_seg.apps.output import print_report
     from edge_seg.apps.sources import open_source
     from edge_seg.apps.summary import run_summary
+    from edge_seg.evaluate import check_classes
     from edge_seg.segmenter import open_segmenter
 
     uri = _check_source(camera, source, labels)
@@ -57,11 +57,12 @@ def run(
         open_segmenter(model, runtime) as segment,
         open_source(uri, labels=labels, classes=len(segment.spec.classes)) as frames_in,
     ):
-        _check_classes(frames_in, segment.spec)
+        if frames_in.class_names is not None:
+            check_classes(segment.spec.class_names, frames_in.class_names, frames_in.name)
         report = _run(frames_in, segment, outputs, frames=frames, window=not headless, fast=fast)
     if not report.frames:
         raise SourceError(f"{frames_in.name} gave no frame ({report.skipped} skipped). Give another source.")
-    print_report(report.to_json_object(), run_summary(report), as_json=as_json)
+    print_report(report.to_dict(), run_summary(report), as_json=as_json)
 
 
 def _check_source(camera: int | None, source: str | None, labels: Path | None) -> str:
@@ -82,15 +83,6 @@ def _check_outputs(paths: list[Path]) -> list[Path]:
         if path.suffix.lower() not in SUFFIXES:
             raise typer.BadParameter(f"--out {path}: expected a name ending in {' or '.join(SUFFIXES)}.")
     return paths
-
-
-def _check_classes(source: "Source", spec: "ModelSpec") -> None:
-    """DataError unless the truth's classes, where the source names them, are the model's."""
-    if source.class_names is not None and source.class_names != spec.class_names:
-        raise DataError(
-            f"{source.name} has the classes {', '.join(source.class_names)}, but {spec.name} gives "
-            f"{', '.join(spec.class_names)}. Use a model trained on the same classes."
-        )
 
 
 def _run(

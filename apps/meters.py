@@ -26,7 +26,7 @@ class RunReport:
     miou_truth: float | None
     class_iou: dict[str, float] | None
 
-    def to_json_object(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The report under the documented keys of `run --json`: no IoU without truth, null for what is not known."""
         report = asdict(self)
         del report["skipped"]

@@ -79,7 +79,10 @@ def make_lens(seed: int, width: int, height: int) -> Lens:
     """The light of the day and the camera of a seed."""
     rng = np.random.default_rng([52, seed])
     dark = rng.random() < 0.35
-    gain, gamma = float(np.exp(rng.normal(-0.6 if dark else 0.55, 0.28))), float(rng.uniform(0.85, 1.2))
+    gain, gamma = (
+        float(np.clip(np.exp(rng.normal(-0.6 if dark else 0.55, 0.28)), 0.3, 2.2)),
+        float(rng.uniform(0.85, 1.2)),
+    )
     sky_low = float(rng.uniform(115, 215) if dark else rng.uniform(232, 320))
     sky_high = sky_low + float(rng.uniform(10, 90))
     values = np.arange(256, dtype=np.float32)

@@ -44,7 +44,7 @@ def tree(variant: int) -> Material:
     kind = ("bare", "leafy", "bare", "bush", "bare", "conifer")[variant % 6]
     bark = vary(rng, (44, 49, 53))
     if kind == "bare":
-        _branch(rng, opacity, (96.0, 223.0, -math.pi / 2), float(rng.uniform(40, 62)), 6.0)
+        _branch(rng, opacity, (96.0, 223.0, -math.pi / 2), float(rng.uniform(40, 62)), thick=6.0)
         twigs = rng.random(opacity.shape) < rng.uniform(0.2, 0.45)
         crown = cv2.GaussianBlur(opacity, (15, 15), 0)
         opacity = np.maximum(opacity, ((crown > 18) & twigs) * np.uint8(215))
@@ -57,7 +57,7 @@ def tree(variant: int) -> Material:
 
 
 def _branch(
-    rng: np.random.Generator, opacity: UInt8Array, start: tuple[float, float, float], length: float, thick: float
+    rng: np.random.Generator, opacity: UInt8Array, start: tuple[float, float, float], length: float, *, thick: float
 ) -> None:
     """Draw a branch from (column, row, angle) and, thinner and shorter, those that it splits into."""
     x, y, angle = start
@@ -69,7 +69,7 @@ def _branch(
     for _ in range(3 if length < 40 else 4):
         turn = float(rng.normal(0, 0.5))
         upward = angle * 0.93 - math.pi / 2 * 0.07
-        _branch(rng, opacity, (*end, upward + turn), length * float(rng.uniform(0.5, 0.8)), thick * 0.62)
+        _branch(rng, opacity, (*end, upward + turn), length * float(rng.uniform(0.5, 0.8)), thick=thick * 0.62)
 
 
 def _crown(rng: np.random.Generator, opacity: UInt8Array, kind: str) -> None:

@@ -143,28 +143,28 @@ def _door(rng: np.random.Generator, image: UInt8Array) -> None:
 
 @lru_cache(maxsize=FENCES)
 def fence(variant: int) -> Material:
-    """Six metres of railings, boards or mesh: a cut-out, all of it FENCE, bars and gaps alike."""
+    """Twelve metres of railings, boards or mesh: a cut-out, all of it FENCE, bars and gaps alike."""
     rng = np.random.default_rng([72, variant])
     height, width = 64, 256
     image = np.full((height, width, 3), vary(rng, (48, 54, 58) if variant % 3 else (70, 88, 104), 14), np.uint8)
     opacity = np.full((height, width), 255, np.uint8)
     if variant % 3:
         opacity[:] = rng.integers(10, 110)
-        opacity[:, :: int(rng.integers(4, 8))] = 255
+        opacity[:, :: int(rng.integers(3, 6))] = 255
         opacity[2:6] = opacity[-10:-6] = 255
-        opacity[:, :: int(rng.integers(50, 90))] = 255
+        opacity[:, :: int(rng.integers(25, 50))] = 255
     else:
-        image[:, :: int(rng.integers(6, 14))] //= 2
+        image[:, :: int(rng.integers(3, 8))] //= 2
     return make_cutout(speckle(rng, image, fine=9.0), FENCE, opacity, np.ones_like(opacity))
 
 
 @lru_cache(maxsize=HEDGES)
 def hedge(variant: int) -> Material:
-    """Six metres of hedge or shrubs with a ragged top: a cut-out."""
+    """Twelve metres of hedge or shrubs with a ragged top: a cut-out."""
     rng = np.random.default_rng([73, variant])
     height, width = 96, 256
     image = leaves(rng, height, width, vary(rng, (46, 62, 58), 12))
-    tops = cv2.resize(rng.uniform(0, 26, (1, 18)).astype(np.float32), (width, 1), interpolation=cv2.INTER_CUBIC)
+    tops = cv2.resize(rng.uniform(0, 26, (1, 32)).astype(np.float32), (width, 1), interpolation=cv2.INTER_CUBIC)
     solid = (np.arange(height)[:, None] >= tops + rng.normal(0, 2, (1, width))).astype(np.uint8)
     return make_cutout(image, TREE, 255 * solid, solid)
 

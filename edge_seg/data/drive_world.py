@@ -14,6 +14,7 @@ from edge_seg.data.drive_sprites import PEOPLE, SIGNS, TREES
 from edge_seg.data.drive_textures import FACADES, FENCES, GABLES, HEDGES, vary
 
 STRETCH_M = 24.0
+EYE_M = 1.3
 TERRACE, GARDEN, PARK, SIDE_STREET = range(4)
 
 
@@ -172,13 +173,20 @@ class Place:
         near, far = (self.x(u, s), s), (self.x(u, s + length), s + length)
         depth, rise = self.side * self.uniform(5, 9), self.uniform(0, 3.5) if self.rng.random() < 0.75 else 0.0
         x, sunny = near[0], self.town.sun_side == self.side
-        gable = ((x, s, top), (x + depth / 2, s, top + rise), (x + depth, s, top))
-        self.things.append(Slab(gable, vary(self.rng, (84, 92, 100), 5)))
+        ridge = top + rise
+        if neighbour < ridge and rise:
+            gable = ((x, s, top), (x + depth / 2, s, ridge), (x + depth, s, top))
+            self.things.append(Slab(gable, vary(self.rng, (84, 92, 100), 5)))
         if neighbour < top:
             self.things.append(Wall(Panel(x + depth, s, x, s, neighbour, top), "gable", variant % GABLES, sunny))
-        ridge = top + rise
-        roof = ((*near, top), (*far, top), (far[0] + depth / 2, far[1], ridge), (near[0] + depth / 2, near[1], ridge))
-        self.things.append(Slab(roof, vary(self.rng, (66, 66, 72) if self.rng.random() < 0.6 else (60, 68, 88), 5)))
+        if rise * (u + self.side * self.town.lane_m) > (top - EYE_M) * abs(depth) / 2:  # not hidden by its own eaves
+            roof = (
+                (*near, top),
+                (*far, top),
+                (far[0] + depth / 2, far[1], ridge),
+                (near[0] + depth / 2, near[1], ridge),
+            )
+            self.things.append(Slab(roof, vary(self.rng, (66, 66, 72) if self.rng.random() < 0.6 else (60, 68, 88), 5)))
         if self.rng.random() < 0.4 and rise:
             self.chimney(near[0] + depth / 2, s + self.uniform(0, length), top + rise)
         self.things.append(Wall(Panel(*near, *far, 0.0, top), "facade", variant, sunny))
@@ -196,9 +204,9 @@ class Place:
         self.things.append(Slab(corners, vary(self.rng, (70, 80, 104), 6)))
 
     def along(self, u: float, top: float, kind: str, variant: int) -> None:
-        """A wall, fence or hedge along the whole stretch in pieces of six metres."""
-        for k in range(4):
-            s0, s1 = self.start + 6 * k, self.start + 6 * k + 6
+        """A wall, fence or hedge along the whole stretch in two straight pieces."""
+        half = STRETCH_M / 2
+        for s0, s1 in ((self.start + half, self.start + STRETCH_M), (self.start, self.start + half)):
             panel = Panel(self.x(u, s0), s0, self.x(u, s1), s1, 0.0, top)
             self.things.append(Wall(panel, kind, variant, self.town.sun_side == self.side))
 

@@ -215,7 +215,7 @@ def test_without_truth_there_is_no_iou() -> None:
     report = run_loop(Frames(3), Segment(), draw, [])
 
     assert report.miou_truth is None and report.class_iou is None
-    assert set(report.to_json_object()) == {
+    assert set(report.to_dict()) == {
         "model", "runtime", "precision", "frames", "dropped", "fps", "age_ms", "stages_ms",
     }  # fmt: skip
 
@@ -223,10 +223,10 @@ def test_without_truth_there_is_no_iou() -> None:
 def test_what_is_not_known_is_null_in_json() -> None:
     source = Frames(2, truth=True)
 
-    report = run_loop(source, Segment(), draw, []).to_json_object()
+    report = run_loop(source, Segment(), draw, []).to_dict()
 
     assert report["class_iou"] == {"Sky": 1.0, "Building": 1.0, "Pole": None}
-    nothing = run_loop(Frames(0), Segment(), draw, []).to_json_object()
+    nothing = run_loop(Frames(0), Segment(), draw, []).to_dict()
     assert nothing["age_ms"] == {"p50": None, "p95": None, "p99": None}
 
 
