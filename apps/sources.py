@@ -177,4 +177,6 @@ def is_images(uri: str) -> bool:
     (True, False)
     """
     path = Path(uri)
-    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (glob.has_magic(uri) and not path.exists())
+    return (
+        path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and any(c in uri for c in "*?["))
+    )

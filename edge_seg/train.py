@@ -88,7 +88,7 @@ class SegmentationTask(L.LightningModule):
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
         # A quarter of the pixels, another quarter each step, gives the same gradient in the mean for a quarter of the
         # work, which on a CPU would be a third of the whole step.
-        row, column = (int(i) for i in torch.randint(2, (2,)))
+        row, column = divmod(self.global_step % 4, 2)
         chosen = truth[:, row::2, column::2]
         return self._loss(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
 

@@ -63,3 +63,30 @@ def clip(tmp_path_factory: pytest.TempPathFactory, write_clip: Callable[..., Pat
     """A film of 12 grey pictures, 96x72 at 25 frames a second, picture n of brightness 20 n."""
     images = [np.full((72, 96, 3), 20 * number, np.uint8) for number in range(12)]
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", images, movflags="faststart")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8_model(tiny_model: Path) -> Path:
+    """The INT8 file of `tiny_model`, with ranges from drive frames."""
+    from edge_seg.calib.quantize import quantize
+    from edge_seg.data.drive import Drive
+
+    path = tiny_model.with_suffix(".int8.onnx")
+    quantize(tiny_model, path, Drive(1, TINY.width, TINY.height, 12), images=12)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_camvid() -> Callable[..., None]:
+    """A function that writes a split in CamVid's layout: images of 8x6 with the labels 0 to 11 in rows."""
+    import cv2
+
+    def write(root: Path, split: str, suffix: str = ".png", names: Sequence[str] = ("a", "b")) -> None:
+        rng = np.random.default_rng(0)
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            cv2.imwrite(str(root / split / f"{name}{suffix}"), rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+            cv2.imwrite(str(root / f"{split}annot" / f"{name}.png"), np.arange(48, dtype=np.uint8).reshape(6, 8) % 12)
+
+    return write

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.spec import ModelSpec
@@ -57,13 +57,22 @@ def _open_openvino_bf16(path: Path, threads: int) -> Runner:
     return OpenVinoRunner(path, threads, floats="bf16")
 
 
-RUNTIMES: dict[str, tuple[str, str, Callable[[Path, int], Runner]]] = {
-    "torch": (".pt", "torch", _open_torch),
-    "onnxruntime": (".onnx", "onnxruntime", _open_onnxruntime),
-    "openvino": (".onnx", "openvino", _open_openvino),
-    "openvino-bf16": (".onnx", "openvino", _open_openvino_bf16),
+class Runtime(NamedTuple):
+    """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener."""
+
+    suffix: str
+    package: str
+    pip: str
+    open: Callable[[Path, int], Runner]
+
+
+RUNTIMES = {
+    "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime),
+    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino),
+    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16),
 }
-"""Name -> (suffix of the artefact, package it needs, how to open it)."""
+"""The run-times by name."""
 
 
 def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -> Runner:
@@ -76,13 +85,12 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     name = _choose(path) if runtime == "auto" else runtime
     if name not in RUNTIMES:
         raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
-    suffix, package, open_it = RUNTIMES[name]
-    if path.suffix != suffix:
-        raise ModelError(f"The run-time {name} takes {suffix} files; {path.name} is none. Try --runtime auto.")
-    if importlib.util.find_spec(package) is None:
-        extra = "edge-seg[train]" if package == "torch" else package
-        raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{extra}'")
-    return open_it(path, threads)
+    chosen = RUNTIMES[name]
+    if path.suffix != chosen.suffix:
+        raise ModelError(f"The run-time {name} takes {chosen.suffix} files; {path.name} is none. Try --runtime auto.")
+    if importlib.util.find_spec(chosen.package) is None:
+        raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{chosen.pip}'")
+    return chosen.open(path, threads)
 
 
 def _choose(path: Path) -> str:

@@ -1,5 +1,6 @@
 """CamVid's public layouts, made small."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,20 +12,12 @@ from edge_seg.data.camvid import open_camvid
 from edge_seg.errors import DataError
 from edge_seg.types import VOID
 
-
-def write_split(root: Path, split: str, suffix: str = ".png", names: tuple[str, ...] = ("a", "b")) -> None:
-    """Images of 8x6 with the labels 0 to 11 in rows."""
-    rng = np.random.default_rng(0)
-    for folder in (split, f"{split}annot"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for name in names:
-        cv2.imwrite(str(root / split / f"{name}{suffix}"), rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        cv2.imwrite(str(root / f"{split}annot" / f"{name}.png"), np.arange(48, dtype=np.uint8).reshape(6, 8) % 12)
+WriteCamVid = Callable[..., None]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_folders_alone_are_a_data_set(tmp_path: Path, suffix: str) -> None:
-    write_split(tmp_path, "test", suffix)
+def test_folders_alone_are_a_data_set(write_camvid: WriteCamVid, tmp_path: Path, suffix: str) -> None:
+    write_camvid(tmp_path, "test", suffix)
 
     dataset = open_dataset(f"camvid:{tmp_path}/test")
 
@@ -37,8 +30,8 @@ def test_folders_alone_are_a_data_set(tmp_path: Path, suffix: str) -> None:
     assert frame.truth[1].tolist() == [8, 9, 10, VOID, 0, 1, 2, 3]
 
 
-def test_a_list_file_sets_the_order_and_may_hold_paths_of_elsewhere(tmp_path: Path) -> None:
-    write_split(tmp_path, "train")
+def test_a_list_file_sets_the_order_and_may_hold_paths_of_elsewhere(write_camvid: WriteCamVid, tmp_path: Path) -> None:
+    write_camvid(tmp_path, "train")
     (tmp_path / "train.txt").write_text(
         "/SegNet/CamVid/train/b.png /SegNet/CamVid/trainannot/b.png\n\ntrain/a.png trainannot/a.png\n"
     )
@@ -48,8 +41,8 @@ def test_a_list_file_sets_the_order_and_may_hold_paths_of_elsewhere(tmp_path: Pa
     assert [frame.name for frame in dataset] == ["b", "a"]
 
 
-def test_a_list_file_may_name_another_image_format(tmp_path: Path) -> None:
-    write_split(tmp_path, "val", ".webp")
+def test_a_list_file_may_name_another_image_format(write_camvid: WriteCamVid, tmp_path: Path) -> None:
+    write_camvid(tmp_path, "val", ".webp")
     (tmp_path / "val.txt").write_text("val/a.png valannot/a.png\n")
 
     assert [frame.name for frame in open_camvid(f"{tmp_path}/val")] == ["a"]
@@ -63,27 +56,27 @@ def test_a_list_file_may_name_another_image_format(tmp_path: Path) -> None:
         ("", "CamVid val in .* is empty"),
     ],
 )
-def test_a_bad_list_file_is_told(tmp_path: Path, listing: str, message: str) -> None:
-    write_split(tmp_path, "val")
+def test_a_bad_list_file_is_told(write_camvid: WriteCamVid, tmp_path: Path, listing: str, message: str) -> None:
+    write_camvid(tmp_path, "val")
     (tmp_path / "val.txt").write_text(listing)
 
     with pytest.raises(DataError, match=message):
         open_camvid(f"{tmp_path}/val")
 
 
-def test_missing_places_and_labels_are_told(tmp_path: Path) -> None:
+def test_missing_places_and_labels_are_told(write_camvid: WriteCamVid, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder. Give CamVid as camvid:PATH/SPLIT"):
         open_camvid(f"{tmp_path}/nowhere/test")
     with pytest.raises(DataError, match="neither test.txt nor the folders test/ and testannot/"):
         open_camvid(f"{tmp_path}/test")
-    write_split(tmp_path, "test")
+    write_camvid(tmp_path, "test")
     (tmp_path / "testannot" / "b.png").unlink()
     with pytest.raises(DataError, match=r"lacks the labels of 1 images, the first b\.png"):
         open_camvid(f"{tmp_path}/test")
 
 
-def test_labels_of_another_size_or_with_unknown_values_are_told(tmp_path: Path) -> None:
-    write_split(tmp_path, "test")
+def test_labels_of_another_size_or_with_unknown_values_are_told(write_camvid: WriteCamVid, tmp_path: Path) -> None:
+    write_camvid(tmp_path, "test")
     cv2.imwrite(str(tmp_path / "testannot" / "a.png"), np.zeros((3, 4), np.uint8))
     cv2.imwrite(str(tmp_path / "testannot" / "b.png"), np.full((6, 8), 40, np.uint8))
     dataset = open_camvid(f"{tmp_path}/test")

@@ -1,5 +1,6 @@
 """Samples and augmentation: every choice a function of seed, epoch and index."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -55,8 +56,8 @@ def test_labels_move_with_their_pixels() -> None:
 
     for seed in range(20):
         view, seen = augment(image, truth, np.random.default_rng(seed))
-        inside, outside = view[seen == 1].mean(initial=255), view[seen == 0].mean(initial=0)
-        assert inside > outside + 60 or not (seen == 1).any()
+        marked, rest = view[seen == 1], view[seen == 0]
+        assert not marked.size or not rest.size or marked.mean() > rest.mean() + 60
 
 
 def test_what_the_view_does_not_cover_is_void_and_zero_to_the_net() -> None:
@@ -64,4 +65,7 @@ def test_what_the_view_does_not_cover_is_void_and_zero_to_the_net() -> None:
     partial = [(view, seen) for view, seen in views if (seen == VOID).mean() > 0.2]
 
     assert partial
-    assert all((view[seen == VOID] == 128).mean() > 0.9 for view, seen in partial)
+    for view, seen in partial:
+        void = (seen == VOID).astype(np.uint8)
+        inner = cv2.erode(void, np.ones((3, 3), np.uint8)) == 1  # the seam itself is interpolated
+        assert (view[inner] == 128).all()

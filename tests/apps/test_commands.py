@@ -1,0 +1,85 @@
+"""train, export, quantize, eval and models from the command line, in the order in which a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.errors import EdgeSegError
+from edge_seg.weights import BUNDLED
+
+SET = "drive:seed=3,frames=8,size=480x360"
+
+
+def invoke(*arguments: object) -> str:
+    """Standard output of a command that must succeed."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_from_training_to_int8(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    checkpoint = tmp_path / "net.pt"
+    common = ["--arch", "edge-seg-n", "--epochs", 1, "--batch", 2, "--workers", 0, "--precision", "fp32"]
+
+    trained = json.loads(
+        invoke("train", "--data", "drive:frames=4", "--test", SET, *common, "--out", checkpoint, "--json")
+    )
+    invoke("export", checkpoint)
+    invoke("quantize", tmp_path / "net.onnx", "--data", SET, "--out", tmp_path / "net.int8.onnx", "--images", 8)
+    scores = [
+        json.loads(invoke("eval", tmp_path / name, "--data", SET, "--json"))
+        for name in ("net.pt", "net.onnx", "net.int8.onnx")
+    ]
+
+    assert [(s["runtime"], s["precision"], s["images"]) for s in scores] == [
+        ("torch", "FP32", 8),
+        ("openvino", "FP32", 8),
+        ("openvino", "INT8", 8),
+    ]
+    assert trained["miou"] == scores[0]["miou"]
+    assert scores[1]["miou"] == pytest.approx(scores[0]["miou"], abs=0.01)
+    assert list(scores[0]["class_iou"])[:2] == ["Sky", "Building"]
+
+
+def test_scores_for_people_name_every_class(tiny_model: Path) -> None:
+    text = invoke("eval", tiny_model, "--data", "drive:frames=2,size=96x72", "--runtime", "onnxruntime")
+
+    assert "tiny FP32 on onnxruntime, drive seed 1, 2 images" in text
+    assert "Bicyclist" in text
+    assert "mean (mIoU, class average)" in text
+    assert "global accuracy" in text
+
+
+def test_models_lists_scores_and_licence() -> None:
+    text, report = invoke("models"), json.loads(invoke("models", "--json"))
+
+    assert "non-commercial" in text
+    assert set(report) == set(BUNDLED)
+    assert all(spec["scores"] for spec in report.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "nowhere.onnx", "--data", SET], "No model 'nowhere.onnx'"),
+        (["eval", "TINY", "--data", "camvid:nowhere/test"], "nowhere is not a folder"),
+        (["quantize", "TINY", "--data", "drive:frames=3"], "3 calibration images are too few"),
+        (["export", "TINY"], "is no checkpoint of edge-seg train"),
+    ],
+)
+def test_bad_input_is_told(arguments: list[str], message: str, tiny_model: Path) -> None:
+    typed = [str(tiny_model) if a == "TINY" else a for a in arguments]
+
+    with pytest.raises(EdgeSegError, match=message):
+        CliRunner().invoke(app, typed, catch_exceptions=False)
+
+
+def test_an_unknown_precision_is_wrong_usage() -> None:
+    result = CliRunner().invoke(app, ["train", "--data", SET, "--precision", "fp8"])
+
+    assert result.exit_code == 2
+    assert "expected auto, bf16, fp32" in result.output

@@ -1,0 +1,168 @@
+"""The INT8 files: what is in them, and that their labels are those of the FP32 file."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge_seg.calib.images import pick_indices
+from edge_seg.calib.input_cut import cut_input
+from edge_seg.calib.integer_tail import bilinear_taps, use_integer_tail
+from edge_seg.calib.quantize import quantize
+from edge_seg.data.drive import Drive
+from edge_seg.errors import DataError, ModelError
+from edge_seg.runners import open_runner
+from edge_seg.runners.contract import read_onnx_spec
+
+IMAGES = np.stack([frame.image for frame in Drive(5, 96, 72, 4)])
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def test_int8_labels_are_nearly_those_of_fp32(tiny_model: Path, tiny_int8_model: Path) -> None:
+    with open_runner(tiny_model, "onnxruntime") as fp32, open_runner(tiny_int8_model, "onnxruntime") as int8:
+        assert (fp32.infer(IMAGES) == int8.infer(IMAGES)).mean() > 0.9
+    assert read_onnx_spec(tiny_int8_model).precision == "INT8"
+    assert read_onnx_spec(tiny_int8_model).scores == {}
+
+
+def test_every_convolution_reads_quantized_tensors(tiny_int8_model: Path) -> None:
+    model = onnx.load(tiny_int8_model)
+    makers = {node.output[0]: node for node in model.graph.node}
+    values = initializers(model)
+
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) > 20
+    for node in convolutions:
+        data, weights = (makers[name] for name in node.input[:2])
+        assert data.op_type == weights.op_type == "DequantizeLinear"
+        scales, zero_points = (values[name] for name in weights.input[1:3])
+        assert values[weights.input[0]].dtype == np.int8
+        assert scales.shape == zero_points.shape == (values[weights.input[0]].shape[0],)
+        assert not zero_points.any()
+
+
+def test_the_cameras_bytes_are_taken_exactly(tiny_int8_model: Path) -> None:
+    model = onnx.load(tiny_int8_model)
+    values = initializers(model)
+    transpose, bytes_in, quantized = model.graph.node[:3]
+
+    assert [n.op_type for n in (transpose, bytes_in, quantized)] == ["Transpose", "DequantizeLinear", "QuantizeLinear"]
+    assert transpose.input[0] == "image"
+    scale, middle = (values[name] for name in bytes_in.input[1:])
+    assert (float(scale), int(middle), middle.dtype) == (1 / 64, 128, np.uint8)
+    scale, zero = (values[name] for name in quantized.input[1:])
+    assert (float(scale), int(zero), zero.dtype) == (1 / 64, 0, np.int8)
+
+
+def test_nothing_but_bytes_at_full_size(tiny_int8_model: Path) -> None:
+    model = onnx.shape_inference.infer_shapes(onnx.load(tiny_int8_model), data_prop=True)
+    shapes = {v.name: v.type.tensor_type for v in model.graph.value_info}
+
+    assert not {"ArgMax", "Cast", "Sub", "Div"} & {
+        n.op_type for n in model.graph.node if not n.name.startswith("tail/")
+    }
+    full = [t for t in shapes.values() if {72, 96} <= {d.dim_value for d in t.shape.dim} and len(t.shape.dim) == 3]
+    assert all(t.elem_type == onnx.TensorProto.UINT8 for t in full)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 6, 8])
+def test_taps_are_those_of_bilinear_interpolation(factor: int) -> None:
+    row = np.random.default_rng(0).integers(0, 256, 9).astype(np.float64)
+    centres = (np.arange(9 * factor) + 0.5) / factor - 0.5
+    expected = np.interp(centres, np.arange(9), row)
+
+    padded = np.pad(row, 1, mode="edge")
+    windows = np.stack([padded[i : i + 9] for i in range(3)], axis=1)
+    found = (windows @ bilinear_taps(factor).astype(np.float64).T / (2 * factor)).ravel()
+
+    assert found == pytest.approx(expected)
+
+
+def float_tail(classes: int, factor: float) -> onnx.ModelProto:
+    """uint8 logits [N, C, 6, 8] -> DequantizeLinear -> bilinear Resize -> ArgMax -> labels, as the quantizer leaves it."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+        tail (float[N, {classes}, 6, 8] logits) => (uint8[N, {int(6 * factor)}, {int(8 * factor)}] labels)
+        <float scale = {{0.1}}, uint8 zero = {{100}}, float[4] scales = {{1.0, 1.0, {factor}, {factor}}}> {{
+            q = QuantizeLinear(logits, scale, zero)
+            d = DequantizeLinear(q, scale, zero)
+            u = Resize<mode = "linear", coordinate_transformation_mode = "half_pixel">(d, , scales)
+            a = ArgMax<axis = 1, keepdims = 0>(u)
+            labels = Cast<to = 2>(a)
+        }}"""
+    return onnx.parser.parse_model(text)
+
+
+@pytest.mark.parametrize(("classes", "factor"), [(11, 4), (2, 4), (1, 2), (16, 2), (19, 8)])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_integer_tail_gives_the_float_tails_labels(classes: int, factor: int, runtime: str) -> None:
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(scale=4, size=(2, classes, 6, 8)).astype(np.float32)
+    before, after = float_tail(classes, factor), float_tail(classes, factor)
+
+    assert use_integer_tail(after)
+
+    onnx.checker.check_model(after, full_check=True)
+    expected, found = run(before, logits, "onnxruntime"), run(after, logits, runtime)
+    assert found.shape == expected.shape
+    # Equal but where two classes are equal to the last bit of float32, which rounds and integers do not.
+    assert (found == expected).mean() > 0.995
+
+
+def test_equal_logits_give_the_lowest_class() -> None:
+    model = float_tail(5, 4)
+    use_integer_tail(model)
+
+    assert not run(model, np.zeros((1, 5, 6, 8), np.float32), "onnxruntime").any()
+
+
+@pytest.mark.parametrize(("classes", "factor"), [(11, 3), (11, 1.5), (250, 16)])
+def test_a_tail_that_would_not_be_exact_is_left_alone(classes: int, factor: float) -> None:
+    model = float_tail(classes, factor)
+
+    assert not use_integer_tail(model)
+    assert model == float_tail(classes, factor)
+
+
+def run(model: onnx.ModelProto, logits: np.ndarray, runtime: str) -> np.ndarray:
+    if runtime == "onnxruntime":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(None, {"logits": logits})[0])
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    return np.asarray(compiled(logits)[0])
+
+
+def test_calibration_images_are_spread_over_the_set() -> None:
+    assert pick_indices(367, 3) == [0, 183, 366]
+    assert pick_indices(9, 120) == list(range(9))
+    with pytest.raises(DataError, match="7 calibration images are too few; give at least 8"):
+        pick_indices(7, 120)
+
+
+def test_each_picture_is_told(tiny_model: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    quantize(tiny_model, tmp_path / "out.onnx", Drive(1, 96, 72, 10), images=9, on_image=lambda: calls.append(1))
+
+    assert len(calls) == 9
+
+
+def test_a_quantized_file_is_refused(tiny_int8_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="quantized already. Give the FP32 file"):
+        quantize(tiny_int8_model, tmp_path / "twice.onnx", Drive(1, 96, 72, 10))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:
+    with pytest.raises(ModelError, match="Expected the input to go through Transpose -> Cast -> Sub -> Div"):
+        cut_input(onnx.load(tiny_int8_model))

@@ -1,0 +1,103 @@
+"""Training: it learns, it resumes to the same net, it refuses what cannot work."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from lightning import LightningModule, Trainer  # noqa: E402
+
+from edge_seg.checkpoint import read_checkpoint  # noqa: E402
+from edge_seg.errors import DataError  # noqa: E402
+from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate  # noqa: E402
+
+
+def options(folder: Path, **changes: object) -> TrainOptions:
+    """A short training on drive frames of 96x72."""
+    base = TrainOptions(
+        data="drive:frames=16,size=96x72",
+        out=folder / "net.pt",
+        run_dir=folder,
+        arch="edge-seg-n",
+        width=96,
+        height=72,
+        epochs=2,
+        batch=4,
+        workers=0,
+        precision="fp32",
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_ends_in_a_checkpoint_with_its_score(tmp_path: Path) -> None:
+    scores = train_and_evaluate(options(tmp_path), "drive:seed=3,frames=3,size=96x72")
+
+    arch, spec, _ = read_checkpoint(tmp_path / "net.pt")
+    assert arch == spec.name == "edge-seg-n"
+    assert (spec.width, spec.height, spec.licence) == (96, 72, "Apache-2.0")
+    assert scores.images == 3
+    assert spec.scores == {"drive seed 3 mIoU": scores.miou}
+
+
+def test_training_lowers_the_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(options(tmp_path, epochs=6, lr=5e-3))
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    losses = [float(line.split("'loss': '")[1].split("'")[0]) for line in lines]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+
+
+def interrupt_in_third_epoch(self: EpochLines, trainer: Trainer, pl_module: LightningModule) -> None:
+    """What Ctrl-C does."""
+    if trainer.current_epoch == 2:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_resumes_to_the_same_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(options(whole, epochs=3))
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLines, "on_train_epoch_end", interrupt_in_third_epoch)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(options(halves, epochs=3))
+    train(options(halves, epochs=3, resume=True))
+
+    nets = [read_checkpoint(folder / "net.pt")[2].state_dict() for folder in (whole, halves)]
+    assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
+
+
+def test_an_old_run_is_not_overwritten(tmp_path: Path) -> None:
+    train(options(tmp_path, epochs=1))
+
+    with pytest.raises(DataError, match="of an earlier run. Type --resume"):
+        train(options(tmp_path, epochs=1))
+
+
+def test_validation_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(options(tmp_path, epochs=10, data="drive:frames=4,size=96x72", val="drive:seed=9,frames=2,size=96x72"))
+
+    assert "val_miou" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "drive:frames=3,size=96x72"}, "gives 3 samples, fewer than one batch of 4"),
+        ({"data": "nothing"}, "No data set 'nothing'"),
+    ],
+)
+def test_what_cannot_work_is_told(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        train(options(tmp_path, **changes))
+    assert not (tmp_path / "net.pt").exists()
+
+
+def test_a_picture_of_another_size_is_told(tmp_path: Path, write_camvid: Callable[..., None]) -> None:
+    write_camvid(tmp_path, "train")
+    with pytest.raises(DataError, match="a is 8x6, but the net is trained at 96x72"):
+        train(options(tmp_path, data=f"camvid:{tmp_path}", batch=2))
