@@ -14,14 +14,14 @@ def test_a_spec_survives_its_json() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"classes": [{"name": "Sky"}]}', SPEC.to_json()[:-9] + "}"])
 def test_a_damaged_spec_says_what_to_type(text: str) -> None:
-    with pytest.raises(ModelError, match="cannot be read .* edge-seg export"):
+    with pytest.raises(ModelError, match=r"cannot be read .* edge-seg export"):
         parse_spec(text)
 
 
 def test_more_classes_than_labels_are_refused() -> None:
     many = tuple(SegClass(f"c{i}", (0, 0, 0)) for i in range(256))
 
-    with pytest.raises(ModelError, match="256 classes; 1 to 255"):
+    with pytest.raises(ModelError, match=r"256 classes; 1 to 255"):
         parse_spec(ModelSpec("net", many, 480, 360, "").to_json())
 
 

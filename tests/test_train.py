@@ -74,7 +74,7 @@ def test_an_interrupted_run_resumes_to_the_same_net(tmp_path: Path, monkeypatch:
 def test_an_old_run_is_not_overwritten(tmp_path: Path) -> None:
     train(options(tmp_path, epochs=1))
 
-    with pytest.raises(DataError, match="of an earlier run. Type --resume"):
+    with pytest.raises(DataError, match=r"of an earlier run. Type --resume"):
         train(options(tmp_path, epochs=1))
 
 
@@ -99,5 +99,5 @@ def test_what_cannot_work_is_told(changes: dict[str, object], message: str, tmp_
 
 def test_a_picture_of_another_size_is_told(tmp_path: Path, write_camvid: Callable[..., None]) -> None:
     write_camvid(tmp_path, "train")
-    with pytest.raises(DataError, match="a is 8x6, but the net is trained at 96x72"):
+    with pytest.raises(DataError, match=r"a is 8x6, but the net is trained at 96x72"):
         train(options(tmp_path, data=f"camvid:{tmp_path}", batch=2))

@@ -49,9 +49,9 @@ def test_every_convolution_reads_quantized_tensors(tiny_int8_model: Path) -> Non
 def test_the_cameras_bytes_are_taken_exactly(tiny_int8_model: Path) -> None:
     model = onnx.load(tiny_int8_model)
     values = initializers(model)
-    transpose, bytes_in, quantized = model.graph.node[:3]
+    transpose, bytes_in, quantized = first = model.graph.node[:3]
 
-    assert [n.op_type for n in (transpose, bytes_in, quantized)] == ["Transpose", "DequantizeLinear", "QuantizeLinear"]
+    assert [node.op_type for node in first] == ["Transpose", "DequantizeLinear", "QuantizeLinear"]
     assert transpose.input[0] == "image"
     scale, middle = (values[name] for name in bytes_in.input[1:])
     assert (float(scale), int(middle), middle.dtype) == (1 / 64, 128, np.uint8)
@@ -84,7 +84,7 @@ def test_taps_are_those_of_bilinear_interpolation(factor: int) -> None:
 
 
 def float_tail(classes: int, factor: float) -> onnx.ModelProto:
-    """uint8 logits [N, C, 6, 8] -> DequantizeLinear -> bilinear Resize -> ArgMax -> labels, as the quantizer leaves it."""
+    """Logits [N, C, 6, 8] -> Q/DQ -> bilinear Resize -> ArgMax -> labels, as the quantizer leaves it."""
     text = f"""<ir_version: 8, opset_import: ["" : 17]>
         tail (float[N, {classes}, 6, 8] logits) => (uint8[N, {int(6 * factor)}, {int(8 * factor)}] labels)
         <float scale = {{0.1}}, uint8 zero = {{100}}, float[4] scales = {{1.0, 1.0, {factor}, {factor}}}> {{
@@ -145,7 +145,7 @@ def run(model: onnx.ModelProto, logits: np.ndarray, runtime: str) -> np.ndarray:
 def test_calibration_images_are_spread_over_the_set() -> None:
     assert pick_indices(367, 3) == [0, 183, 366]
     assert pick_indices(9, 120) == list(range(9))
-    with pytest.raises(DataError, match="7 calibration images are too few; give at least 8"):
+    with pytest.raises(DataError, match=r"7 calibration images are too few; give at least 8"):
         pick_indices(7, 120)
 
 
@@ -158,11 +158,11 @@ def test_each_picture_is_told(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_a_quantized_file_is_refused(tiny_int8_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="quantized already. Give the FP32 file"):
+    with pytest.raises(ModelError, match=r"quantized already. Give the FP32 file"):
         quantize(tiny_int8_model, tmp_path / "twice.onnx", Drive(1, 96, 72, 10))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:
-    with pytest.raises(ModelError, match="Expected the input to go through Transpose -> Cast -> Sub -> Div"):
+    with pytest.raises(ModelError, match=r"Expected the input to go through Transpose -> Cast -> Sub -> Div"):
         cut_input(onnx.load(tiny_int8_model))

@@ -65,9 +65,9 @@ def test_a_bad_list_file_is_told(write_camvid: WriteCamVid, tmp_path: Path, list
 
 
 def test_missing_places_and_labels_are_told(write_camvid: WriteCamVid, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a folder. Give CamVid as camvid:PATH/SPLIT"):
+    with pytest.raises(DataError, match=r"not a folder. Give CamVid as camvid:PATH/SPLIT"):
         open_camvid(f"{tmp_path}/nowhere/test")
-    with pytest.raises(DataError, match="neither test.txt nor the folders test/ and testannot/"):
+    with pytest.raises(DataError, match=r"neither test.txt nor the folders test/ and testannot/"):
         open_camvid(f"{tmp_path}/test")
     write_camvid(tmp_path, "test")
     (tmp_path / "testannot" / "b.png").unlink()
@@ -88,5 +88,5 @@ def test_labels_of_another_size_or_with_unknown_values_are_told(write_camvid: Wr
 
 
 def test_another_scheme_is_told() -> None:
-    with pytest.raises(DataError, match="No data set 'cityscapes:x'. Type camvid:PATH/test or drive:seed=1"):
+    with pytest.raises(DataError, match=r"No data set 'cityscapes:x'. Type camvid:PATH/test or drive:seed=1"):
         open_dataset("cityscapes:x")

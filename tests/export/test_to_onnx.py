@@ -71,13 +71,13 @@ def test_a_graph_that_disagrees_is_not_written(
 
     monkeypatch.setattr(OrtRunner, "infer", lambda self, images: np.full(images.shape[:3], 10, np.uint8))
 
-    with pytest.raises(ModelError, match="agrees with PyTorch on only .* nothing written"):
+    with pytest.raises(ModelError, match=r"agrees with PyTorch on only .* nothing written"):
         to_onnx(tiny_checkpoint, tmp_path / "bad.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_that_cannot_be_written_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
+    with pytest.raises(SinkError, match=r"cannot be written: No such file or directory"):
         to_onnx(tiny_checkpoint, tmp_path / "no" / "folder.onnx")
 
 

@@ -59,9 +59,7 @@ def test_a_net_learns_one_picture(name: str) -> None:
 
 
 def test_an_unknown_name_gives_the_nearest() -> None:
-    with pytest.raises(
-        ModelError, match="Unknown model 'edge-seg-x'; known: edge-seg-n, edge-seg-s. Did you mean edge-"
-    ):
+    with pytest.raises(ModelError, match=r"Unknown model 'edge-seg-x'; known: .*. Did you mean edge-"):
         build_model("edge-seg-x", 11)
 
 

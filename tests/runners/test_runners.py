@@ -116,7 +116,7 @@ def test_a_suffix_without_run_time_is_told(tmp_path: Path) -> None:
 def test_a_run_time_not_installed_names_the_pip_line(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
-    with pytest.raises(MissingExtraError, match="onnxruntime is not installed. Type: pip install 'onnxruntime'"):
+    with pytest.raises(MissingExtraError, match=r"onnxruntime is not installed. Type: pip install 'onnxruntime'"):
         open_runner(tiny_model, "onnxruntime")
 
 
