@@ -227,7 +227,7 @@ class _Labelled(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
 def _trainer(options: TrainOptions) -> L.Trainer:
     shown = RichProgressBar() if sys.stderr.isatty() else EpochLines()
-    saved = ModelCheckpoint(options.run_dir, save_last=True, save_top_k=0, every_n_epochs=1)
+    saved = ModelCheckpoint(options.run_dir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     return L.Trainer(
         max_epochs=options.epochs,
         precision="bf16-mixed" if _use_bf16(options.precision) else "32-true",
@@ -251,6 +251,7 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*weights_only.*")
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         yield
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.types import UInt8Array
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+# A busy machine is no finding: no test asserts a duration.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TINY = ModelSpec("tiny", CAMVID_CLASSES, 96, 72, "nothing", licence="Apache-2.0", scores={"CamVid test mIoU": 0.05})
 

@@ -58,14 +58,17 @@ def interrupt_in_third_epoch(self: EpochLines, trainer: Trainer, pl_module: Ligh
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_resumes_to_the_same_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("val", [None, "drive:seed=9,frames=2,size=96x72"])
+def test_an_interrupted_run_resumes_to_the_same_net(
+    val: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    train(options(whole, epochs=3))
+    train(options(whole, epochs=3, val=val))
     with monkeypatch.context() as patch:
         patch.setattr(EpochLines, "on_train_epoch_end", interrupt_in_third_epoch)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train(options(halves, epochs=3))
-    train(options(halves, epochs=3, resume=True))
+            train(options(halves, epochs=3, val=val))
+    train(options(halves, epochs=3, val=val, resume=True))
 
     nets = [read_checkpoint(folder / "net.pt")[2].state_dict() for folder in (whole, halves)]
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())

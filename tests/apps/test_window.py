@@ -191,3 +191,13 @@ def test_the_windows_end_is_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert calls == ["open", "close"]
     assert window.TITLE == "edge-seg"
+
+
+def test_run_shows_its_pictures_in_a_window(x_server: str, tiny_model: Path) -> None:
+    source = "drive:seed=1,size=96x72,frames=3"
+    command = [sys.executable, "-m", "edge_seg.apps", "run", "--model", str(tiny_model), "--source", source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "Window: q quit, space pause, o overlay, s screenshot." in done.stderr
+    assert "3 frames" in done.stdout

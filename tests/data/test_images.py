@@ -1,6 +1,7 @@
 """Image files, label files and folders of them."""
 
 import logging
+import zlib
 from pathlib import Path
 
 import cv2
@@ -145,3 +146,14 @@ def test_missing_labels_are_an_error_at_once(tmp_path: Path) -> None:
         ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "labels")
     with pytest.raises(DataError, match=r"nowhere is not a folder. Give the folder of the label pictures"):
         ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "nowhere")
+
+
+def test_an_image_that_claims_to_be_huge_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", picture())
+    content = bytearray(path.read_bytes())
+    content[16:24] = (200_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"a\.png is damaged or no picture"):
+        read_image(path)
