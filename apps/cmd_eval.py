@@ -20,6 +20,7 @@ def run(
     *,
     data: Annotated[str, typer.Option(help="Labelled set: camvid:PATH/test or drive:seed=1,frames=200.")],
     runtime: Annotated[str, typer.Option(help="Run-time, or auto.")] = "auto",
+    record: Annotated[bool, typer.Option("--record", help="Write the mIoU into the ONNX file's spec.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
 ) -> None:
     """Evaluate and print the scores."""
@@ -27,11 +28,15 @@ def run(
     from edge_seg.apps.progress import progress
     from edge_seg.data import open_dataset
     from edge_seg.evaluate import evaluate
+    from edge_seg.runners.contract import add_score
     from edge_seg.segmenter import open_segmenter
+    from edge_seg.weights import find_model
 
     dataset = open_dataset(data)
     with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
         scores = evaluate(segment, dataset, on_image=step)
+    if record and scores.miou is not None:
+        add_score(find_model(model), f"{dataset.name} mIoU", scores.miou)
     print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
 
 

@@ -16,9 +16,8 @@ from edge_seg.calib.images import calibration_images, pick_indices
 from edge_seg.calib.input_cut import cut_input, input_override
 from edge_seg.calib.integer_tail import use_integer_tail
 from edge_seg.errors import ModelError
-from edge_seg.export.to_onnx import write_spec
 from edge_seg.files import written_whole
-from edge_seg.runners.contract import check_contract, load_onnx
+from edge_seg.runners.contract import check_contract, load_onnx, write_spec
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Dataset, UInt8Array
 

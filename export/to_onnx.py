@@ -1,6 +1,5 @@
 """Checkpoint to ONNX: the deploy contract, with the spec inside."""
 
-import dataclasses
 import io
 import warnings
 from pathlib import Path
@@ -15,8 +14,8 @@ from edge_seg.export.tidy import tidy
 from edge_seg.files import written_whole
 from edge_seg.models.deploy import Deploy
 from edge_seg.runners import open_runner
-from edge_seg.runners.contract import check_contract
-from edge_seg.spec import METADATA_KEY, ModelSpec
+from edge_seg.runners.contract import check_contract, write_spec
+from edge_seg.spec import ModelSpec
 
 OPSET = 17
 """The newest that TensorRT 8.5's parser reads."""
@@ -72,18 +71,3 @@ def _export(deploy: Deploy, image: torch.Tensor) -> onnx.ModelProto:
     model = tidy(onnx.load_model_from_string(buffer.getvalue()))
     model.ir_version = IR_VERSION
     return model
-
-
-def write_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the spec into the model's metadata, in place of one that is there."""
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**metadata, METADATA_KEY: spec.to_json()})
-
-
-def add_score(path: Path, name: str, value: float) -> None:
-    """Write a measured score into the spec of the ONNX file at `path`; the graph is untouched."""
-    model = onnx.load_model(path)
-    spec = check_contract(model, path.name)
-    write_spec(model, dataclasses.replace(spec, scores={**spec.scores, name: value}))
-    with written_whole(path) as temporary:
-        onnx.save_model(model, temporary)

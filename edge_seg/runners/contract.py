@@ -1,5 +1,6 @@
 """The deploy contract as checks: what a graph takes and gives, and what a caller may pass."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from edge_seg.errors import ModelError
+from edge_seg.files import written_whole
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 from edge_seg.types import UInt8Array
 
@@ -49,6 +51,21 @@ def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
     if found != expected:
         raise ModelError(f"{name} keeps another contract.\n  found:    {found}\n  expected: {expected}")
     return spec
+
+
+def write_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Put the spec into the model's metadata, in place of one that is there."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**metadata, METADATA_KEY: spec.to_json()})
+
+
+def add_score(path: Path, name: str, value: float) -> None:
+    """Write a measured score into the spec of the ONNX file at `path`; the graph is untouched."""
+    model = load_onnx(path)
+    spec = check_contract(model, path.name)
+    write_spec(model, dataclasses.replace(spec, scores={**spec.scores, name: value}))
+    with written_whole(path) as temporary:
+        onnx.save_model(model, temporary)
 
 
 def _describe(values: "onnx.protobuf.RepeatedCompositeFieldContainer[onnx.ValueInfoProto]") -> str:  # type: ignore[name-defined]

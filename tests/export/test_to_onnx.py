@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from edge_seg.errors import ModelError, SinkError  # noqa: E402
-from edge_seg.export.to_onnx import IR_VERSION, OPSET, add_score, to_onnx  # noqa: E402
+from edge_seg.export.to_onnx import IR_VERSION, OPSET, to_onnx  # noqa: E402
 from edge_seg.models import build_model, list_models  # noqa: E402
 from edge_seg.runners import open_runner  # noqa: E402
-from edge_seg.runners.contract import read_onnx_spec  # noqa: E402
+from edge_seg.runners.contract import add_score, read_onnx_spec  # noqa: E402
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec  # noqa: E402
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from edge_seg.data.drive import Drive
 from edge_seg.errors import MissingExtraError, ModelError
-from edge_seg.export.to_onnx import write_spec
 from edge_seg.runners import RUNTIMES, open_runner
-from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.runners.contract import read_onnx_spec, write_spec
 from edge_seg.spec import METADATA_KEY
 
 IMAGES = np.stack([frame.image for frame in Drive(1, 96, 72, 3)])
