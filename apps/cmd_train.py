@@ -30,6 +30,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
+    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from, in place of weights of chance.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch of an interrupted run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
@@ -56,6 +57,7 @@ def train(
         workers=workers,
         precision=precision,
         val=val,
+        init=init,
         resume=resume,
     )
     judged_on = test or default_test(data)

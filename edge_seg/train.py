@@ -63,6 +63,7 @@ class TrainOptions:
     workers: int = 1
     precision: str = "auto"
     val: str | None = None
+    init: Path | None = None
     resume: bool = False
 
 
@@ -169,7 +170,7 @@ def train(options: TrainOptions) -> ModelSpec:
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
-    net = build_model(options.arch, len(dataset.class_names))
+    net = _initial_net(options, len(dataset.class_names))
     val = DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None
     last = options.run_dir / "last.ckpt"
     if last.is_file() and not options.resume:
@@ -180,6 +181,17 @@ def train(options: TrainOptions) -> ModelSpec:
     spec = _spec(dataset, options)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
+
+
+def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
+    """A fresh net, or that of the checkpoint `init`; DataError where it has another architecture or other classes."""
+    if options.init is None:
+        return build_model(options.arch, classes)
+    arch, spec, net = read_checkpoint(options.init)
+    if (arch, len(spec.classes)) != (options.arch, classes):
+        found, wanted = f"{arch} with {len(spec.classes)} classes", f"{options.arch} with {classes}"
+        raise DataError(f"{options.init} holds {found}, but {wanted} is to be trained. Choose --arch {arch}.")
+    return net.train()
 
 
 def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:

@@ -74,6 +74,15 @@ def test_an_interrupted_run_resumes_to_the_same_net(
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
 
 
+def test_a_run_starts_from_a_checkpoint(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    train(options(tmp_path, init=tiny_checkpoint, lr=0.0, weight_decay=0.0, ema_decay=0.5))
+
+    before, after = (read_checkpoint(path)[2].state_dict() for path in (tiny_checkpoint, tmp_path / "net.pt"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before if name.endswith("weight"))
+    with pytest.raises(DataError, match="holds edge-seg-n with 11 classes, but edge-seg-s with 11 is to be trained"):
+        train(options(tmp_path / "other", init=tiny_checkpoint, arch="edge-seg-s"))
+
+
 def test_an_old_run_is_not_overwritten(tmp_path: Path) -> None:
     train(options(tmp_path, epochs=1))
 

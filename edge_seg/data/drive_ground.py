@@ -154,7 +154,7 @@ class Mark(NamedTuple):
     white: bool
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def stretch_marks(town: Town, stretch: int) -> tuple[Mark, ...]:
     """What is painted or mended on the road of one stretch: patches, stop lines, zebra and zigzag stripes."""
     rng = np.random.default_rng([58, town.seed, stretch % 2**32])

@@ -10,7 +10,7 @@ import numpy as np
 from edge_seg.data.drive_camera import NEAR_M, Camera
 from edge_seg.data.drive_cars import VEHICLES
 from edge_seg.data.drive_sprites import CYCLISTS, PEOPLE
-from edge_seg.data.drive_world import Cutout, Parked, Thing, Town
+from edge_seg.data.drive_world import Cutout, Parked, Thing, Town, variant_of
 
 SIGHT_M = 70.0
 
@@ -53,7 +53,7 @@ class Traits(NamedTuple):
     pick: int
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def traits(seed: int, number: int, k: int) -> Traits:
     """The traits of mover k of stream `number`."""
     rng = np.random.default_rng([56, seed, number, k % 2**32])
@@ -83,10 +83,10 @@ def _along(town: Town, stream: Stream, number: int, now: tuple[float, float]) ->
         x = town.road.x(s) + stream.u + mover.aside_m
         if stream.kind == "car":
             turn = math.atan(town.road.slope(s)) + (math.pi if stream.speed < 0 else 0.0)
-            yield Parked(x, s, turn, mover.pick % VEHICLES)
+            yield Parked(x, s, turn, variant_of(town.seed, mover.pick, VEHICLES))
         else:
             count = CYCLISTS if stream.kind == "cyclist" else PEOPLE
-            yield Cutout(x, s, 0.0, mover.height_m, stream.kind, mover.pick % count)
+            yield Cutout(x, s, 0.0, mover.height_m, stream.kind, variant_of(town.seed, mover.pick, count))
 
 
 def _crossing(town: Town, stream: Stream, number: int, now: tuple[float, float]) -> Iterator[Thing]:
@@ -98,7 +98,7 @@ def _crossing(town: Town, stream: Stream, number: int, now: tuple[float, float])
         s = (k + mover.along) * stream.spacing
         reach = town.half_road + town.pavement
         u = (mover.pick % 60 + stream.speed * seconds) % (2 * reach) - reach
-        variant = 2 * (mover.pick % (CYCLISTS // 2)) + (stream.speed < 0)
+        variant = 2 * variant_of(town.seed, mover.pick, CYCLISTS // 2) + (stream.speed < 0)
         yield Cutout(town.road.x(s) + u, s, 0.0, 1.75, stream.kind, variant)
 
 

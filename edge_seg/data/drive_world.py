@@ -15,6 +15,7 @@ from edge_seg.data.drive_textures import FACADES, FENCES, GABLES, HEDGES, vary
 
 STRETCH_M = 24.0
 EYE_M = 1.3
+VARIETY = 8
 TERRACE, GARDEN, PARK, SIDE_STREET = range(4)
 
 
@@ -113,14 +114,23 @@ def make_town(seed: int) -> Town:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+def variant_of(seed: int, pick: int, count: int) -> int:
+    """One of `count` looks, of which a town has VARIETY: it has a style, and a long drive keeps few textures.
+
+    >>> len({variant_of(5, pick, 96) for pick in range(200)})
+    8
+    """
+    return (31 * seed + 7 * (pick % min(count, VARIETY))) % count
+
+
+@lru_cache(maxsize=256)
 def zone(town: Town, stretch: int, side: int) -> int:
     """What lies beside a stretch: TERRACE, GARDEN, PARK or SIDE_STREET; side is -1 (left) or 1."""
     pick = np.random.default_rng([62, town.seed, stretch % 2**32, side + 1]).random()
     return min(SIDE_STREET, int(np.searchsorted(np.cumsum(town.zones), pick)))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def stretch_things(town: Town, stretch: int, side: int) -> tuple[Thing, ...]:
     """All that stands on one side of a stretch."""
     rng = np.random.default_rng([63, town.seed, stretch % 2**32, side + 1])
@@ -152,7 +162,7 @@ class Place:
         return float(self.rng.uniform(low, high))
 
     def variant(self, count: int) -> int:
-        return int(self.rng.integers(count))
+        return variant_of(self.town.seed, int(self.rng.integers(2**31)), count)
 
     def buildings(self, line: float, scale: float) -> None:
         """Houses along the building line, now and then with a gap."""
