@@ -37,6 +37,7 @@ def train(
     """Train, write the checkpoint, evaluate it and print the scores."""
     import_extra("torch", "train")
     import_extra("lightning", "train")
+    import_extra("tensorboard", "train")
     from edge_seg.apps.cmd_eval import scores_table
     from edge_seg.apps.output import print_report
     from edge_seg.train import PRECISIONS, TrainOptions, default_test, train_and_evaluate

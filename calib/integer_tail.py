@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge_seg.export.tidy import drop_unused
+from edge_seg.runners.contract import EXACT_PREFIX
 
-EXACT_FLOAT = 2**24
+FACTORS = (2, 4, 6)
+"""Even factors whose largest weight, (2 r - 1)^2, fits int8; with at most 256 classes all values stay below 2^24."""
 
 
 def bilinear_taps(factor: int) -> NDArray[np.int8]:
@@ -38,8 +40,7 @@ def bilinear_taps(factor: int) -> NDArray[np.int8]:
 def use_integer_tail(model: onnx.ModelProto) -> bool:
     """Rewrite `QuantizeLinear -> DequantizeLinear -> Resize -> ArgMax -> Cast` at the end of a Q/DQ graph.
 
-    False, and nothing changed, where the graph ends otherwise, the factor is not an even whole number, or there are so
-    many classes that the packed values would not be exact.
+    False, and nothing changed, where the graph ends otherwise or the factor is none of FACTORS.
     """
     chain = _find_tail(model.graph)
     if chain is None:
@@ -48,7 +49,7 @@ def use_integer_tail(model: onnx.ModelProto) -> bool:
     classes, height, width = _shape(model, resize.input[0])[1:]
     factor = _even_factor(model.graph, resize)
     base = 1 << (classes - 1).bit_length()
-    if not factor or 255 * (2 * factor) ** 2 * base >= EXACT_FLOAT:
+    if factor not in FACTORS:
         return False
     model.graph.node.remove(cast)
     _append_tail(model.graph, quantize.output[0], (classes, height, width), factor, base)
@@ -102,7 +103,7 @@ def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int
         "sub_pixels": np.array([0, height, width, factor, factor]),
         "full": np.array([0, height * factor, width * factor]),
     }
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(v), f"tail/{k}") for k, v in constants.items())
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(v), f"{EXACT_PREFIX}{k}") for k, v in constants.items())
     steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Pad", [logits, "pads"], "padded", {"mode": "edge"}),
         ("DequantizeLinear", ["padded", "scale", "zero"], "levels", {}),
@@ -124,8 +125,8 @@ def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int
     ]
     own = {*constants, *(step[2] for step in steps)} - {"labels"}
     for operator, inputs, output, attributes in steps:
-        names = [f"tail/{name}" if name in own else name for name in [*inputs, output]]
-        graph.node.append(helper.make_node(operator, names[:-1], names[-1:], f"tail/{output}", **attributes))
+        names = [f"{EXACT_PREFIX}{name}" if name in own else name for name in [*inputs, output]]
+        graph.node.append(helper.make_node(operator, names[:-1], names[-1:], f"{EXACT_PREFIX}{output}", **attributes))
 
 
 def _filters(classes: int, factor: int) -> NDArray[np.int8]:

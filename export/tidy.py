@@ -56,7 +56,7 @@ def _drop_aliases(graph: onnx.GraphProto) -> None:
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove nodes and initializers that no output needs."""
+    """Remove nodes, initializers and shapes of tensors that no output needs."""
     needed = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
@@ -64,6 +64,8 @@ def drop_unused(graph: onnx.GraphProto) -> None:
             kept.append(node)
             needed.update(node.input)
     initializers = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.node[:], graph.initializer[:]
+    shapes = [value for value in graph.value_info if value.name in needed]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.value_info.extend(shapes)
     graph.node.extend(reversed(kept))
     graph.initializer.extend(initializers)

@@ -81,8 +81,8 @@ class EdgeSeg(nn.Module):
 
 
 def edge_seg_n(classes: int) -> EdgeSeg:
-    """The smaller net: 1.0 GMAC at 480x360."""
-    return EdgeSeg(classes, stem=16, widths=(32, 48, 96, 160), depths=(1, 2, 2, 2), decoder=48)
+    """The smaller net: 1.1 GMAC at 480x360."""
+    return EdgeSeg(classes, stem=16, widths=(32, 48, 96, 128), depths=(1, 2, 2, 2), decoder=48)
 
 
 def edge_seg_s(classes: int) -> EdgeSeg:

@@ -15,8 +15,8 @@ from edge_seg.types import UInt8Array
 OPSETS = range(13, 24)
 """ONNX opsets of deployable graphs: per-channel Q/DQ begins with 13; what is above is not tested."""
 
-MAX_MODEL_MB = 2000
-"""Protobuf ends at 2 GiB."""
+EXACT_PREFIX = "tail/"
+"""Nodes of this prefix hold whole numbers up to 2^24 in float32; a shorter float type would lose the labels in them."""
 
 
 def read_onnx_spec(path: Path) -> ModelSpec:
@@ -66,6 +66,11 @@ def add_score(path: Path, name: str, value: float) -> None:
     write_spec(model, dataclasses.replace(spec, scores={**spec.scores, name: value}))
     with written_whole(path) as temporary:
         onnx.save_model(model, temporary)
+
+
+def needs_exact_float32(path: Path) -> bool:
+    """True for a file whose labels come out of whole numbers in float32: see `calib.integer_tail`."""
+    return any(node.name.startswith(EXACT_PREFIX) for node in load_onnx(path).graph.node)
 
 
 def _describe(values: "onnx.protobuf.RepeatedCompositeFieldContainer[onnx.ValueInfoProto]") -> str:  # type: ignore[name-defined]

@@ -7,7 +7,7 @@ import numpy as np
 import openvino as ov
 
 from edge_seg.errors import ModelError
-from edge_seg.runners.contract import check_images, read_onnx_spec
+from edge_seg.runners.contract import check_images, needs_exact_float32, read_onnx_spec
 from edge_seg.types import UInt8Array
 
 
@@ -20,6 +20,11 @@ class OpenVinoRunner:
 
     def __init__(self, path: Path, threads: int = 0, *, floats: str = "f32") -> None:
         self.spec = read_onnx_spec(path)
+        if floats != "f32" and needs_exact_float32(path):
+            raise ModelError(
+                f"{path.name} keeps its labels in whole numbers that need float32, and has hardly any other float work "
+                "to speed up. Type --runtime openvino."
+            )
         self.runtime = "openvino" if floats == "f32" else f"openvino-{floats}"
         self._path = path
         self._core = ov.Core()

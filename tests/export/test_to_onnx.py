@@ -53,7 +53,7 @@ def test_a_checkpoint_with_other_weights_is_refused(tiny_checkpoint: Path, tmp_p
     found["state_dict"].pop("head.weight")
     torch.save(found, tmp_path / "other.pt")
 
-    with pytest.raises(ModelError, match=r"other\.pt is no checkpoint .*head\.weight"):
+    with pytest.raises(ModelError, match=r"(?s)other\.pt is no checkpoint .*head\.weight"):
         to_onnx(tmp_path / "other.pt", tmp_path / "other.onnx")
 
 
@@ -71,7 +71,7 @@ def test_a_graph_that_disagrees_is_not_written(
 
     monkeypatch.setattr(OrtRunner, "infer", lambda self, images: np.full(images.shape[:3], 10, np.uint8))
 
-    with pytest.raises(ModelError, match=r"agrees with PyTorch on only .* nothing written"):
+    with pytest.raises(ModelError, match=r"agrees with PyTorch on .* nothing written"):
         to_onnx(tiny_checkpoint, tmp_path / "bad.onnx")
     assert list(tmp_path.iterdir()) == []
 
