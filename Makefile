@@ -10,7 +10,8 @@ endif
 
 # The tested versions for the interpreter in .venv: Python 3.11 and newer share a file.
 PINS = constraints/py3.$$($(BIN)/python -c 'import sys; print(min(sys.version_info[1], 11))').txt
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# -qq: of a build, errors only.
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 INPUTS := pyproject.toml $(wildcard constraints/*.txt)
 
 .DEFAULT_GOAL := help

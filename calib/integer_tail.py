@@ -87,14 +87,27 @@ def _even_factor(graph: onnx.GraphProto, resize: onnx.NodeProto) -> int:
 
 def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int], factor: int, base: int) -> None:
     """Nodes from quantized logits uint8 [N, C, h, w] to labels uint8 [N, h * factor, w * factor]."""
+    constants = _constants(shape, factor, base)
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), f"{EXACT_PREFIX}{name}") for name, value in constants.items()
+    )
+    steps = _steps(logits, classes=shape[0])
+    own = {*constants, *(step[2] for step in steps)} - {"labels"}
+    for operator, inputs, output, attributes in steps:
+        names = [f"{EXACT_PREFIX}{name}" if name in own else name for name in [*inputs, output]]
+        graph.node.append(helper.make_node(operator, names[:-1], names[-1:], f"{EXACT_PREFIX}{output}", **attributes))
+
+
+def _constants(shape: tuple[int, int, int], factor: int, base: int) -> dict[str, Any]:
     classes, height, width = shape
-    constants = {
+    filters = classes * factor**2
+    return {
         "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
         "scale": np.float32(base),
         "zero": np.uint8(0),
         "filters": _filters(classes, factor),
-        "filter_scales": np.ones(classes * factor**2, np.float32),
-        "filter_zeros": np.zeros(classes * factor**2, np.int8),
+        "filter_scales": np.ones(filters, np.float32),
+        "filter_zeros": np.zeros(filters, np.int8),
         "ranks": np.repeat(np.arange(classes)[::-1], factor**2).astype(np.float32),
         "split": np.array([0, height, width, classes, factor**2]),
         "base": np.float32(base),
@@ -103,8 +116,11 @@ def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int
         "sub_pixels": np.array([0, height, width, factor, factor]),
         "full": np.array([0, height * factor, width * factor]),
     }
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(v), f"{EXACT_PREFIX}{k}") for k, v in constants.items())
-    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+
+
+def _steps(logits: str, *, classes: int) -> list[tuple[str, list[str], str, dict[str, Any]]]:
+    """Operator, inputs, output and attributes of each node; rank is best mod base, which ONNX's Mod computes slowly."""
+    return [
         ("Pad", [logits, "pads"], "padded", {"mode": "edge"}),
         ("DequantizeLinear", ["padded", "scale", "zero"], "levels", {}),
         ("DequantizeLinear", ["filters", "filter_scales", "filter_zeros"], "weights", {"axis": 0}),
@@ -112,7 +128,6 @@ def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int
         ("Transpose", ["packed"], "packed_last", {"perm": [0, 2, 3, 1]}),
         ("Reshape", ["packed_last", "split"], "by_class", {}),
         ("ReduceMax", ["by_class"], "best", {"axes": [3], "keepdims": 0}),
-        # rank = best mod base; Mod itself takes ONNX Runtime 30 times as long.
         ("Mul", ["best", "inverse_base"], "ratio", {}),
         ("Floor", ["ratio"], "value", {}),
         ("Mul", ["value", "base"], "multiple", {}),
@@ -123,10 +138,6 @@ def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int
         ("Transpose", ["blocks"], "rows", {"perm": [0, 1, 3, 2, 4]}),
         ("Reshape", ["rows", "full"], "labels", {}),
     ]
-    own = {*constants, *(step[2] for step in steps)} - {"labels"}
-    for operator, inputs, output, attributes in steps:
-        names = [f"{EXACT_PREFIX}{name}" if name in own else name for name in [*inputs, output]]
-        graph.node.append(helper.make_node(operator, names[:-1], names[-1:], f"{EXACT_PREFIX}{output}", **attributes))
 
 
 def _filters(classes: int, factor: int) -> NDArray[np.int8]:

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.losses import cross_entropy, inverse_log_weights  # noqa: E402
-from edge_seg.types import VOID  # noqa: E402
+from edge_seg.losses import cross_entropy, inverse_log_weights
+from edge_seg.types import VOID
 
 
 def test_rare_classes_weigh_more_but_within_bounds() -> None:

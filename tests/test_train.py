@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from lightning import LightningModule, Trainer  # noqa: E402
+from lightning import LightningModule, Trainer
 
-from edge_seg.checkpoint import read_checkpoint  # noqa: E402
-from edge_seg.errors import DataError  # noqa: E402
-from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate  # noqa: E402
+from edge_seg.checkpoint import read_checkpoint
+from edge_seg.errors import DataError
+from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate
 
 
 def options(folder: Path, **changes: object) -> TrainOptions:

@@ -10,7 +10,7 @@ from edge_seg.types import VOID
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.data.training_set import EpochSampler, TrainingSet  # noqa: E402
+from edge_seg.data.training_set import EpochSampler, TrainingSet
 
 FRAMES = [Drive(seed, 96, 72, 4)[0] for seed in range(3)]
 

@@ -8,13 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
-from edge_seg.errors import ModelError, SinkError  # noqa: E402
-from edge_seg.export.to_onnx import IR_VERSION, OPSET, to_onnx  # noqa: E402
-from edge_seg.models import build_model, list_models  # noqa: E402
-from edge_seg.runners import open_runner  # noqa: E402
-from edge_seg.runners.contract import add_score, read_onnx_spec  # noqa: E402
-from edge_seg.spec import CAMVID_CLASSES, ModelSpec  # noqa: E402
+from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+from edge_seg.errors import ModelError, SinkError
+from edge_seg.export.to_onnx import IR_VERSION, OPSET, to_onnx
+from edge_seg.models import build_model, list_models
+from edge_seg.runners import open_runner
+from edge_seg.runners.contract import add_score, read_onnx_spec
+from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 
 
 @pytest.mark.parametrize("arch", list_models())

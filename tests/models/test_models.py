@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.errors import ModelError  # noqa: E402
-from edge_seg.models import build_model, list_models  # noqa: E402
-from edge_seg.models.deploy import Deploy, normalise  # noqa: E402
-from edge_seg.models.edge_seg import count_gmacs  # noqa: E402
+from edge_seg.errors import ModelError
+from edge_seg.models import build_model, list_models
+from edge_seg.models.deploy import Deploy, normalise
+from edge_seg.models.edge_seg import count_gmacs
 
 BUDGET_GMACS = {"edge-seg-n": (0.9, 1.1), "edge-seg-s": (2.0, 2.4)}
 ALLOWED = {"Conv2d", "BatchNorm2d", "ReLU", "Identity", "Sequential", "ModuleList", "EdgeSeg", "Block"}
