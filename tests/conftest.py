@@ -23,7 +23,7 @@ TINY = ModelSpec("tiny", CAMVID_CLASSES, 96, 72, "nothing", licence="Apache-2.0"
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of edge-seg-n at 96x72 with weights of chance."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     from edge_seg.checkpoint import write_checkpoint
     from edge_seg.models import build_model

@@ -79,6 +79,7 @@ def test_bad_input_is_told(arguments: list[str], message: str, tiny_model: Path)
 
 
 def test_an_unknown_precision_is_wrong_usage() -> None:
+    pytest.importorskip("lightning")
     result = CliRunner().invoke(app, ["train", "--data", SET, "--precision", "fp8"])
 
     assert result.exit_code == 2

@@ -144,6 +144,7 @@ def test_a_truncated_file_is_told(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     path = tmp_path / "broken.pt"
     path.write_bytes(b"PK\x03\x04 nothing")
 
