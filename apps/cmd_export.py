@@ -15,6 +15,15 @@ def register(app: typer.Typer) -> None:
     app.command(help="Write the INT8 file of an FP32 ONNX, with ranges from images of a data set.")(quantize)
 
 
+def _check_out(out: Path, source: Path) -> Path:
+    """Wrong usage unless `out` is an ONNX name other than the source's."""
+    if out.suffix != ".onnx":
+        raise typer.BadParameter(f"--out {out}: expected a name ending in .onnx.")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise typer.BadParameter(f"--out {out} is the model itself. Choose another name.")
+    return out
+
+
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of edge-seg train (.pt).")],
     *,
@@ -24,7 +33,7 @@ def export(
     import_extra("torch", "train")
     from edge_seg.export.to_onnx import to_onnx
 
-    target = out or checkpoint.with_suffix(".onnx")
+    target = _check_out(out or checkpoint.with_suffix(".onnx"), checkpoint)
     spec = to_onnx(checkpoint, target)
     print(f"{target}: {spec.name} {spec.precision}, {spec.width}x{spec.height}, labels as PyTorch's", file=sys.stderr)
 
@@ -33,7 +42,7 @@ def quantize(
     model: Annotated[str, typer.Argument(help="Bundled name or path of an FP32 ONNX.")],
     *,
     data: Annotated[str, typer.Option(help="Data set for the ranges: camvid:PATH takes its train images.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; MODEL.int8.onnx where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; ./MODEL.int8.onnx where not given.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Number of calibration images, spread over the set.")] = 120,
 ) -> None:
     """Quantize and say what was written."""
@@ -43,7 +52,7 @@ def quantize(
     from edge_seg.weights import find_model
 
     source = find_model(model)
-    target = out or Path(source.name).with_suffix(".int8.onnx")
+    target = _check_out(out or Path(source.name).with_suffix(".int8.onnx"), source)
     dataset = open_dataset(data)
     with progress("calibrate", min(images, len(dataset))) as step:
         spec = quantize_file(source, target, dataset, images=images, on_image=step)

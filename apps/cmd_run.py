@@ -52,7 +52,7 @@ def run(
     from edge_seg.segmenter import open_segmenter
 
     uri = _check_source(camera, source, labels)
-    outputs = _check_outputs(out or [])
+    outputs = _check_outputs(out or [], uri)
     with (
         open_segmenter(model, runtime) as segment,
         open_source(uri, labels=labels, classes=len(segment.spec.classes)) as frames_in,
@@ -76,12 +76,14 @@ def _check_source(camera: int | None, source: str | None, labels: Path | None) -
     return uri
 
 
-def _check_outputs(paths: list[Path]) -> list[Path]:
+def _check_outputs(paths: list[Path], source: str) -> list[Path]:
     from edge_seg.apps.sinks import SUFFIXES
 
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise typer.BadParameter(f"--out {path}: expected a name ending in {' or '.join(SUFFIXES)}.")
+        if path.resolve() == Path(source).resolve():
+            raise typer.BadParameter(f"--out {path} is the source itself. Choose another name.")
     return paths
 
 
@@ -101,8 +103,8 @@ def _run(
     shown = window and _find_display()
     expected = min((n for n in (source.length, frames) if n is not None), default=None)
     with (
+        controls.on_signals(),  # outermost: a film is finished after the loop, and Ctrl-C must not cut that short
         _open_sinks(source, outputs, controls if shown else None) as sinks,
-        controls.on_signals(),
         progress("run", None if source.live else expected) as step,
     ):
         report = run_loop(

@@ -1,6 +1,7 @@
 """Where frames come from: a camera, a video file, a folder of images or a labelled data set, opened by URI."""
 
 import glob
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, list_images
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import SourceError
 from edge_seg.types import VOID, Dataset, Frame
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_SOURCE = "drive:seed=1"
 OTHER_SOURCES = "Type a video file, a folder of images, or the built-in street drive: --source drive:seed=1"
@@ -58,9 +61,12 @@ class CameraSource:
         index = 0
         while self._capture.grab():
             captured_s = time.perf_counter()
-            _, image = self._capture.retrieve()
+            decoded, image = self._capture.retrieve()
+            if not decoded:
+                break
             yield Frame(np.asarray(image, np.uint8), index, captured_s, name=f"{index:06d}")
             index += 1
+        _log.warning("%s gives no more pictures after %d.", self.name.capitalize(), index)
         # Whoever records would lose the recording by an error, so only a camera that never gave a picture is one.
         if not index:
             raise SourceError(f"{self.name.capitalize()} opens but gives no picture. Close what else uses it.")

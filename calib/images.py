@@ -16,12 +16,13 @@ FEWEST_IMAGES = 8
 def pick_indices(available: int, wanted: int) -> list[int]:
     """Indices of `wanted` pictures spread evenly over `available`: neighbours in a drive look alike.
 
-    >>> pick_indices(10, 4)
-    [0, 3, 6, 9]
+    >>> pick_indices(22, 8)
+    [0, 3, 6, 9, 12, 15, 18, 21]
     """
-    if available < FEWEST_IMAGES:
-        raise DataError(f"{available} calibration images are too few; give at least {FEWEST_IMAGES}, better 100.")
-    return [int(i) for i in np.linspace(0, available - 1, min(wanted, available)).round()]
+    images = min(available, wanted)
+    if images < FEWEST_IMAGES:
+        raise DataError(f"{images} calibration images are too few; give at least {FEWEST_IMAGES}, better 100.")
+    return [int(i) for i in np.linspace(0, available - 1, images).round()]
 
 
 def calibration_images(dataset: Dataset, spec: ModelSpec, wanted: int) -> Iterator[UInt8Array]:

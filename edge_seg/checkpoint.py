@@ -1,5 +1,6 @@
 """Checkpoints: a net's weights and its spec in one file, loaded without running code from it."""
 
+import io
 import pickle
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> None:
     """Write weights and spec to `path` (.pt)."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+    buffer = io.BytesIO()  # torch.save turns a full disk into an error of its own
+    torch.save({"arch": arch, METADATA_KEY: spec.to_json(), "state_dict": weights}, buffer)
     with written_whole(path) as temporary:
-        torch.save({"arch": arch, METADATA_KEY: spec.to_json(), "state_dict": weights}, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:
@@ -25,6 +28,6 @@ def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:
         arch, spec = found["arch"], parse_spec(found[METADATA_KEY])
         net = build_model(arch, len(spec.classes))
         net.load_state_dict(found["state_dict"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path} is no checkpoint of edge-seg train ({type(error).__name__}: {error}).") from None
     return arch, spec, net.eval()

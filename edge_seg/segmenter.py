@@ -54,7 +54,7 @@ def resize_image(image: UInt8Array, width: int, height: int) -> UInt8Array:
 
 
 def _enlarge(labels: UInt8Array, width: int, height: int) -> UInt8Array:
-    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[return-value]
 
 
 def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, threads: int = 0) -> Segmenter:

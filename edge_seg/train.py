@@ -66,6 +66,11 @@ class TrainOptions:
     init: Path | None = None
     resume: bool = False
 
+    @property
+    def last(self) -> Path:
+        """The checkpoint that `resume` goes on from."""
+        return self.run_dir / "last.ckpt"
+
 
 class SegmentationTask(L.LightningModule):
     """A net with its loss, optimiser and schedule."""
@@ -87,8 +92,8 @@ class SegmentationTask(L.LightningModule):
         return loss
 
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
-        # A quarter of the pixels, another quarter each step, gives the same gradient in the mean for a quarter of the
-        # work, which on a CPU would be a third of the whole step.
+        # A quarter of the pixels, another quarter each step: a close stand-in for the loss at full size, whose work on
+        # a CPU would be a third of the whole step.
         row, column = divmod(self.global_step % 4, 2)
         chosen = truth[:, row::2, column::2]
         return self._loss(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
@@ -172,15 +177,35 @@ def train(options: TrainOptions) -> ModelSpec:
     loader, class_weights = _training_data(dataset, options)
     net = _initial_net(options, len(dataset.class_names))
     val = DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None
-    last = options.run_dir / "last.ckpt"
-    if last.is_file() and not options.resume:
-        raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out folder.")
     task = SegmentationTask(net, class_weights, options)
-    with _quiet():
-        _trainer(options).fit(task, loader, val, ckpt_path=last if last.is_file() else None, weights_only=True)
+    saved = _read_last(task, options)
+    if saved is not None and saved["epoch"] + 1 >= options.epochs:
+        task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
+    else:
+        with _quiet():
+            _trainer(options).fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
     spec = _spec(dataset, options)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
+
+
+def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] | None:
+    """The last checkpoint of the run to resume, or None for a new run; DataError where the two do not go together."""
+    last = options.last
+    if not options.resume:
+        if last.is_file():
+            raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out.")
+        return None
+    if not last.is_file():
+        raise DataError(f"There is no run to resume in {options.run_dir}. Leave out --resume, or give its --out.")
+    try:
+        saved: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
+        shapes = {name: tensor.shape for name, tensor in saved["state_dict"].items()}
+    except Exception as error:  # whatever a damaged file makes of torch.load
+        raise DataError(f"{last} is damaged ({type(error).__name__}). Delete it and start again.") from error
+    if shapes != {name: tensor.shape for name, tensor in task.state_dict().items()}:
+        raise DataError(f"{last} is of another net than {options.arch}. Give the options of the run to resume.")
+    return saved
 
 
 def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
@@ -196,7 +221,7 @@ def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
 
 def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:
     """Loader and class weights; drive frames are rendered anew for every sample, other frames kept in memory."""
-    frames = [] if isinstance(dataset, Drive) else [_resized(f, options) for f in dataset]
+    frames = [] if isinstance(dataset, Drive) else [_check_size(f, options) for f in dataset]
     share = options.drive_share
     drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
     samples = TrainingSet(frames, drive_count=drive_count, size=(options.width, options.height), seed=options.seed)
@@ -215,7 +240,7 @@ def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[
     return loader, weights
 
 
-def _resized(frame: Frame, options: TrainOptions) -> Frame:
+def _check_size(frame: Frame, options: TrainOptions) -> Frame:
     if frame.image.shape[:2] != (options.height, options.width):
         found = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
         raise DataError(f"{frame.name} is {found}, but the net is trained at {options.width}x{options.height}.")
@@ -238,7 +263,7 @@ class _Labelled(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:
-    shown = RichProgressBar() if sys.stderr.isatty() else EpochLines()
+    shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
     saved = ModelCheckpoint(options.run_dir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     return L.Trainer(
         max_epochs=options.epochs,
@@ -286,7 +311,14 @@ def _keep_freed_memory() -> None:
 
 
 def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
+    """The spec of the trained net: it owes to its first weights' data and licence too."""
     free = isinstance(dataset, Drive)
-    trained_on = dataset.name if free or not options.drive_share else f"{dataset.name} and drive frames"
+    sources = [] if free else [dataset.name]
+    sources += ["drive frames"] if free or options.drive_share else []
     licence = FREE_LICENCE if free else CAMVID_LICENCE
+    if options.init is not None:
+        first = read_checkpoint(options.init)[1]
+        sources += [name for name in first.dataset.split(" and ") if name not in sources]
+        licence = licence if first.licence == FREE_LICENCE else first.licence
+    trained_on = " and ".join(sources)
     return ModelSpec(options.arch, CAMVID_CLASSES, options.width, options.height, trained_on, licence=licence)

@@ -11,9 +11,13 @@ pytest.importorskip("lightning")
 
 from lightning import LightningModule, Trainer
 
-from edge_seg.checkpoint import read_checkpoint
+from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.errors import DataError
-from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate
+from edge_seg.models import build_model
+from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.train import CAMVID_LICENCE, EpochLines, TrainOptions, train, train_and_evaluate
+
+TINY_CAMVID = ModelSpec("first", CAMVID_CLASSES, 96, 72, "CamVid train", licence=CAMVID_LICENCE)
 
 
 def options(folder: Path, **changes: object) -> TrainOptions:
@@ -72,6 +76,36 @@ def test_an_interrupted_run_resumes_to_the_same_net(
 
     nets = [read_checkpoint(folder / "net.pt")[2].state_dict() for folder in (whole, halves)]
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
+
+
+def test_a_finished_run_resumed_gives_the_same_net(tmp_path: Path) -> None:
+    train(options(tmp_path))
+    first = (tmp_path / "net.pt").read_bytes()
+    (tmp_path / "net.pt").unlink()
+
+    train(options(tmp_path, resume=True))
+
+    assert (tmp_path / "net.pt").read_bytes() == first
+
+
+def test_a_run_that_cannot_be_resumed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no run to resume"):
+        train(options(tmp_path, resume=True))
+    train(options(tmp_path, epochs=1))
+    with pytest.raises(DataError, match="is of another net than edge-seg-s"):
+        train(options(tmp_path, resume=True, arch="edge-seg-s"))
+    (tmp_path / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(DataError, match="is damaged"):
+        train(options(tmp_path, resume=True))
+
+
+def test_first_weights_keep_their_licence(tmp_path: Path) -> None:
+    arch, spec, net = "edge-seg-n", TINY_CAMVID, build_model("edge-seg-n", 11)
+    write_checkpoint(tmp_path / "first.pt", arch, spec, net)
+
+    trained = train(options(tmp_path / "next", init=tmp_path / "first.pt", epochs=1))
+
+    assert (trained.dataset, trained.licence) == ("drive frames and CamVid train", CAMVID_LICENCE)
 
 
 def test_a_run_starts_from_a_checkpoint(tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -11,9 +11,9 @@ from edge_seg.data.augment import augment
 from edge_seg.data.drive import Drive
 from edge_seg.types import Frame, UInt8Array
 
-FIRST_DRIVE_SEED = 1_000_000
-"""Training streets start here, so that no drive that a user names is one that the net was trained on."""
-DRIVE_SEEDS = 1_000_000
+FIRST_DRIVE_SEED = 10**9
+"""Training streets start here, beyond the seeds that `drive:` takes, so no named drive is one of the training."""
+DRIVE_SEEDS = 10**9
 DRIVE_FRAMES = 1000
 
 
@@ -38,8 +38,8 @@ class EpochSampler(Sampler[int]):
 class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
     """Augmented (image uint8 [3, H, W] BGR, truth uint8 [H, W]) by the keys of `EpochSampler`.
 
-    Indices below len(frames) are the given frames, the `drive_count` above them are drive frames, each from a street of
-    its own that no other epoch shows again.
+    Indices below len(frames) are the given frames, the `drive_count` above them are drive frames, each from a
+    street picked anew in every epoch.
     """
 
     def __init__(self, frames: Sequence[Frame], *, drive_count: int, size: tuple[int, int], seed: int) -> None:

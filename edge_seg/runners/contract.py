@@ -47,7 +47,8 @@ def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
             f"{name} carries no edge-seg spec; its graph is {found}. Make one that does: edge-seg export CHECKPOINT.pt"
         )
     spec = parse_spec(metadata[METADATA_KEY])
-    expected = f"uint8 [N, {spec.height}, {spec.width}, 3] -> uint8 [N, {spec.height}, {spec.width}]"
+    height, width = spec.height, spec.width
+    expected = f"image: uint8 [N, {height}, {width}, 3] -> labels: uint8 [N, {height}, {width}]"
     if found != expected:
         raise ModelError(f"{name} keeps another contract.\n  found:    {found}\n  expected: {expected}")
     return spec
@@ -74,8 +75,8 @@ def needs_exact_float32(path: Path) -> bool:
 
 
 def _describe(values: "onnx.protobuf.RepeatedCompositeFieldContainer[onnx.ValueInfoProto]") -> str:  # type: ignore[name-defined]
-    """Type and shape of graph inputs or outputs, such as 'uint8 [N, 360, 480]'."""
-    return ", ".join(_describe_one(value.type.tensor_type) for value in values)
+    """Name, type and shape of graph inputs or outputs, such as 'labels: uint8 [N, 360, 480]'."""
+    return ", ".join(f"{value.name}: {_describe_one(value.type.tensor_type)}" for value in values)
 
 
 def _describe_one(tensor: onnx.TypeProto.Tensor) -> str:

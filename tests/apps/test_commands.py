@@ -62,13 +62,21 @@ def test_models_lists_scores_and_licence() -> None:
     assert all(spec["scores"] for spec in report.values())
 
 
+def test_a_model_is_not_written_over_itself(tiny_model: Path) -> None:
+    before = tiny_model.read_bytes()
+    for out in (tiny_model, tiny_model.with_suffix(".json")):
+        result = CliRunner().invoke(app, ["quantize", str(tiny_model), "--data", SET, "--out", str(out)])
+        assert result.exit_code == 2
+    assert tiny_model.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["eval", "nowhere.onnx", "--data", SET], "No model 'nowhere.onnx'"),
         (["eval", "TINY", "--data", "camvid:nowhere/test"], "nowhere is not a folder"),
         (["quantize", "TINY", "--data", "drive:frames=3"], "3 calibration images are too few"),
-        (["export", "TINY"], "is no checkpoint of edge-seg train"),
+        (["export", "TINY", "--out", "never.onnx"], "is no checkpoint of edge-seg train"),
     ],
 )
 def test_bad_input_is_told(arguments: list[str], message: str, tiny_model: Path) -> None:

@@ -169,13 +169,21 @@ def _other_size(model: onnx.ModelProto) -> None:
     spec.value = spec.value.replace('"width": 96', '"width": 480')
 
 
+def _other_name(model: onnx.ModelProto) -> None:
+    model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_without_spec, r"carries no edge-seg spec; its graph is uint8 \[N, 72, 96, 3\] -> uint8 \[N, 72, 96\]"),
+        (_other_name, r"another contract.\n  found:    picture: uint8"),
+        (
+            _without_spec,
+            r"carries no edge-seg spec; its graph is image: uint8 \[N, 72, 96, 3\] -> labels: uint8 \[N, 72, 96\]",
+        ),
         (_old_opset, "has opset 12; expected 13 to 23"),
-        (_float_input, r"another contract.\n  found:    float \[N, 72, 96, 3\]"),
-        (_other_size, r"another contract.\n.*\n  expected: uint8 \[N, 72, 480, 3\]"),
+        (_float_input, r"another contract.\n  found:    image: float \[N, 72, 96, 3\]"),
+        (_other_size, r"another contract.\n.*\n  expected: image: uint8 \[N, 72, 480, 3\]"),
     ],
 )
 def test_another_contract_is_told(
