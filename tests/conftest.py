@@ -1,8 +1,10 @@
 """Tiny real models and clips, made here: nothing is downloaded."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +38,58 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_checkpoint: Path) -> Path:
-    """The same net as a deployable FP32 ONNX file."""
+def tiny_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same net as a deployable FP32 ONNX file; without PyTorch, two convolutions that keep the contract."""
+    if importlib.util.find_spec("torch") is None:
+        return write_two_convolutions(tmp_path_factory.mktemp("models") / "tiny.onnx")
     from edge_seg.export.to_onnx import to_onnx
 
-    path = tiny_checkpoint.with_suffix(".onnx")
-    to_onnx(tiny_checkpoint, path)
+    checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
+    path = checkpoint.with_suffix(".onnx")
+    to_onnx(checkpoint, path)
+    return path
+
+
+def write_two_convolutions(path: Path) -> Path:
+    """A graph like those of `edge-seg export`, with weights of chance."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from edge_seg.runners.contract import write_spec
+
+    rng = np.random.default_rng(0)
+    classes, size = len(TINY.classes), (TINY.height, TINY.width)
+    constants = {
+        "middle": np.float32(128),
+        "scale": np.float32(64),
+        "stem": rng.normal(0, 0.2, (8, 3, 4, 4)).astype(np.float32),
+        "head": rng.normal(0, 0.5, (classes, 8, 1, 1)).astype(np.float32),
+        "scales": np.array([1, 1, 4, 4], np.float32),
+    }
+    bilinear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+        ("Transpose", ["image"], "planes", {"perm": [0, 3, 1, 2]}),
+        ("Cast", ["planes"], "floats", {"to": TensorProto.FLOAT}),
+        ("Sub", ["floats", "middle"], "centred", {}),
+        ("Div", ["centred", "scale"], "normalised", {}),
+        ("Conv", ["normalised", "stem"], "edges", {"strides": [4, 4]}),
+        ("Relu", ["edges"], "features", {}),
+        ("Conv", ["features", "head"], "logits", {}),
+        ("Resize", ["logits", "", "scales"], "full", bilinear),
+        ("ArgMax", ["full"], "best", {"axis": 1, "keepdims": 0}),
+        ("Cast", ["best"], "labels", {"to": TensorProto.UINT8}),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output], output, **options) for kind, inputs, output, options in steps],
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *size, 3])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", *size])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = onnx.shape_inference.infer_shapes(model)
+    write_spec(model, TINY)
+    onnx.save_model(model, path)
     return path
 
 

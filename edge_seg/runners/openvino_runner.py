@@ -1,5 +1,6 @@
 """OpenVINO on the CPU."""
 
+import functools
 from pathlib import Path
 from types import TracebackType
 
@@ -9,6 +10,13 @@ import openvino as ov
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images, needs_exact_float32, read_onnx_spec
 from edge_seg.types import UInt8Array
+
+
+@functools.cache
+def _core() -> ov.Core:
+    # Freed, a Core's CPU plug-in frees a signal stack that it gave the thread which opened it. Freed on another thread,
+    # as a garbage collection may choose, it leaves that thread a stack that is gone: the next Ctrl-C ends the process.
+    return ov.Core()
 
 
 class OpenVinoRunner:
@@ -27,7 +35,7 @@ class OpenVinoRunner:
             )
         self.runtime = "openvino" if floats == "f32" else f"openvino-{floats}"
         self._path = path
-        self._core = ov.Core()
+        self._core = _core()
         self._config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": floats}
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = str(threads)

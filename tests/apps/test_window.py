@@ -145,7 +145,8 @@ def x_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if XVFB is None:
         pytest.skip("Xvfb is not installed: apt-get install xvfb")
     reader, writer = os.pipe()
-    command = [XVFB, "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    own = f":{100 + os.getpid() % 50_000}"  # the first free one could be another test run's the moment after
+    command = [XVFB, own, "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL) as server:
         os.close(writer)
         with os.fdopen(reader) as number:
