@@ -20,7 +20,7 @@ from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import Frame
 
 FPS = 25.0
-SIGHT_M = 120.0
+SIGHT_M = 100.0
 BEHIND_M = -6.0
 MIN_SIDE, MAX_SIDE, MAX_FRAMES = 32, 4096, 10_000_000
 OPTION = re.compile(r"seed=(?P<seed>\d{1,9})|size=(?P<width>\d{1,9})x(?P<height>\d{1,9})|frames=(?P<frames>\d{1,9})")

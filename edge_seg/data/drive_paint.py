@@ -76,7 +76,14 @@ def fill(canvas: Canvas, pixels: Pixels, colour: Colour, label: int) -> None:
 def make_wall(colour: UInt8Array, label: int) -> Material:
     """An opaque material of a texture [h, w, 3]."""
     solid = np.ones(colour.shape[:2], np.uint8)
-    return replace(make_cutout(colour, label, 255 * solid, solid), opaque=True)
+    cutout = make_cutout(colour, label, 255 * solid, solid)
+    return replace(cutout, levels=tuple(_without_planes(level) for level in cutout.levels), opaque=True)
+
+
+def _without_planes(level: Texture) -> Texture:
+    """The level of an opaque texture: nothing shines through and all is covered, which needs no memory."""
+    shape = level.covers.shape
+    return Texture(level.colour, np.broadcast_to(np.uint8(0), shape), np.broadcast_to(np.uint8(1), shape))
 
 
 def make_cutout(colour: UInt8Array, label: int, opacity: UInt8Array, covers: UInt8Array) -> Material:
@@ -137,8 +144,8 @@ def paint_upright(canvas: Canvas, material: Material, corners: tuple[float, floa
     left, top = round(corners[0]), round(corners[1])
     wide, tall = max(1, round(corners[2] - corners[0])), round(corners[3] - corners[1])
     height, width = canvas.labels.shape
-    box = clip_box([(left, top), (left + wide, top + tall)], width, height)
-    if box is None or tall < 2:
+    box = Box(max(0, left), max(0, top), min(width, left + wide), min(height, top + tall))
+    if box.left >= box.right or box.top >= box.bottom or tall < 2:
         return
     if (box.right - box.left, box.bottom - box.top) == (wide, tall):
         patch = at_size(material, wide, tall) if tall <= CACHED_PX else _at_size(material, wide, tall)

@@ -177,8 +177,8 @@ def leaves(rng: np.random.Generator, height: int, width: int, colour: Colour) ->
     return bounded(light[..., None] * np.array(colour, np.float32))
 
 
-@lru_cache(maxsize=2 * GABLES)
-def gable(variant: int, sunny: bool) -> Material:
+@lru_cache(maxsize=GABLES)
+def gable(variant: int) -> Material:
     """A wall about 8 m wide and high with hardly a window, opaque."""
     rng = np.random.default_rng([74, variant])
     image = np.full((160, 160, 3), vary(rng, WALLS[variant % len(WALLS)]), np.uint8)
@@ -186,7 +186,7 @@ def gable(variant: int, sunny: bool) -> Material:
     for _ in range(int(rng.integers(0, 4))):
         x, y = (int(n) for n in rng.integers(10, 130, 2))
         _window(rng, image[y : y + 22, x : x + 14], vary(rng, (140, 140, 140)))
-    return make_wall(shade(speckle(rng, image, stains=0.12), 0.65 if sunny else 0.8), BUILDING)
+    return make_wall(shade(speckle(rng, image, stains=0.12), 0.75), BUILDING)
 
 
 @lru_cache(maxsize=2)

@@ -28,7 +28,7 @@ def distance(camera: Camera, thing: Thing) -> float:
 def reach_m(thing: Thing) -> float:
     """How far a thing can be seen: what is big from afar, the rest closer."""
     big = isinstance(thing, Wall) or (isinstance(thing, Cutout) and thing.kind == "tree")
-    return 120.0 if big else 90.0
+    return 100.0 if big else 75.0
 
 
 def paint_thing(canvas: Canvas, camera: Camera, thing: Thing) -> None:
@@ -51,7 +51,7 @@ def wall_material(wall: Wall) -> Material:
     if wall.kind == "facade":
         return facade(wall.variant, wall.sunny)
     if wall.kind == "gable":
-        return gable(wall.variant, wall.sunny)
+        return gable(wall.variant)
     if wall.kind == "fence":
         return fence(wall.variant)
     return hedge(wall.variant) if wall.kind == "hedge" else blank_wall(wall.sunny)

@@ -15,7 +15,7 @@ from edge_seg.data.drive_textures import FACADES, FENCES, GABLES, HEDGES, vary
 
 STRETCH_M = 24.0
 EYE_M = 1.3
-VARIETY = 8
+VARIETY = 6
 TERRACE, GARDEN, PARK, SIDE_STREET = range(4)
 
 
@@ -118,7 +118,7 @@ def variant_of(seed: int, pick: int, count: int) -> int:
     """One of `count` looks, of which a town has VARIETY: it has a style, and a long drive keeps few textures.
 
     >>> len({variant_of(5, pick, 96) for pick in range(200)})
-    8
+    6
     """
     return (31 * seed + 7 * (pick % min(count, VARIETY))) % count
 
