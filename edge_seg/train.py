@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import platform
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,28 +18,23 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import EpochSampler, TrainingSet, count_pixels
-from edge_seg.errors import DataError
+from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, count_pixels
+from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, evaluate
-from edge_seg.losses import cross_entropy, inverse_log_weights
-from edge_seg.metrics import ConfusionMatrix
+from edge_seg.losses import inverse_log_weights
 from edge_seg.models import EdgeSeg, build_model
-from edge_seg.models.deploy import normalise
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.task import SegmentationTask
 from edge_seg.types import Dataset, Frame
 
 CAMVID_LICENCE = "Trained on CamVid: for research, non-commercial use only"
 FREE_LICENCE = "Apache-2.0"
-AUX_WEIGHT = 0.4
-WARM_UP_SHARE = 0.02
 VALIDATE_EVERY = 10
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -70,69 +66,6 @@ class TrainOptions:
     def last(self) -> Path:
         """The checkpoint that `resume` goes on from."""
         return self.run_dir / "last.ckpt"
-
-
-class SegmentationTask(L.LightningModule):
-    """A net with its loss, optimiser and schedule."""
-
-    def __init__(self, net: EdgeSeg, class_weights: Tensor, options: TrainOptions) -> None:
-        super().__init__()
-        self.net = net.to(memory_format=torch.channels_last)
-        self.options = options
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.matrix = ConfusionMatrix(len(class_weights))
-
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        images, truth = batch
-        logits, *aux = self.net.forward_with_aux(normalise(images).to(memory_format=torch.channels_last))
-        loss = self._loss_at_half_size(logits, truth)
-        for deep in aux:
-            loss = loss + AUX_WEIGHT * self._loss(deep, _nearest(truth, deep.shape[-2:]))
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
-
-    def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
-        # A quarter of the pixels, another quarter each step: a close stand-in for the loss at full size, whose work on
-        # a CPU would be a third of the whole step.
-        row, column = divmod(self.global_step % 4, 2)
-        chosen = truth[:, row::2, column::2]
-        return self._loss(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
-
-    def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        weights: Tensor = self.class_weights  # type: ignore[assignment]
-        return cross_entropy(logits.float(), truth.long(), weights)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        images, truth = batch
-        logits = F.interpolate(self.net(normalise(images)).float(), size=truth.shape[-2:], mode="bilinear")
-        self.matrix.update(logits.argmax(1).to(torch.uint8).cpu().numpy(), truth.cpu().numpy())
-
-    def on_validation_epoch_end(self) -> None:
-        self.log("val_miou", self.matrix.miou(), prog_bar=True)
-        self.matrix = ConfusionMatrix(len(self.matrix.counts))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.options.lr, weight_decay=self.options.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly_with_warm_up(step, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def poly_with_warm_up(step: int, steps: int) -> float:
-    """Share of the top learning rate: linear warm-up, then (1 - step / steps)^0.9 (Chen et al., DeepLab, 2017).
-
-    >>> [round(poly_with_warm_up(step, 100), 2) for step in (0, 1, 2, 50, 100)]
-    [0.5, 0.99, 0.98, 0.54, 0.0]
-    """
-    warm_up = max(1, round(WARM_UP_SHARE * steps))
-    return float(min(1.0, (step + 1) / warm_up) * max(0.0, 1 - step / max(1, steps)) ** 0.9)
-
-
-def _nearest(truth: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(truth[:, None].float(), size=size, mode="nearest-exact")[:, 0]
 
 
 class EpochLines(Callback):
@@ -176,17 +109,30 @@ def train(options: TrainOptions) -> ModelSpec:
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
     net = _initial_net(options, len(dataset.class_names))
-    val = DataLoader(_Labelled(open_dataset(options.val)), batch_size=options.batch) if options.val else None
-    task = SegmentationTask(net, class_weights, options)
+    _check_output(options)
+    val = DataLoader(LabelledSet(open_dataset(options.val)), batch_size=options.batch) if options.val else None
+    task = SegmentationTask(net, class_weights, lr=options.lr, weight_decay=options.weight_decay)
     saved = _read_last(task, options)
     if saved is not None and saved["epoch"] + 1 >= options.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
     else:
+        if saved is not None:  # Lightning tells the sampler too late where worker processes fetch ahead
+            loader.sampler.set_epoch(saved["epoch"] + 1)  # type: ignore[attr-defined]
         with _quiet():
             _trainer(options).fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
     spec = _spec(dataset, options)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
+
+
+def _check_output(options: TrainOptions) -> None:
+    """Make the folders to write to; SinkError now, not after hours of training, where one cannot be written."""
+    for folder in {options.out.parent, options.run_dir}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
 
 
 def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] | None:
@@ -245,21 +191,6 @@ def _check_size(frame: Frame, options: TrainOptions) -> Frame:
         found = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
         raise DataError(f"{frame.name} is {found}, but the net is trained at {options.width}x{options.height}.")
     return frame
-
-
-class _Labelled(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """A data set as (image uint8 [3, H, W], truth uint8 [H, W]) tensors."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        frame = self.dataset[index]
-        assert frame.truth is not None
-        return torch.from_numpy(frame.image.transpose(2, 0, 1).copy()), torch.from_numpy(frame.truth)
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:

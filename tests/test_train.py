@@ -12,7 +12,7 @@ pytest.importorskip("lightning")
 from lightning import LightningModule, Trainer
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
-from edge_seg.errors import DataError
+from edge_seg.errors import DataError, SinkError
 from edge_seg.models import build_model
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.train import CAMVID_LICENCE, EpochLines, TrainOptions, train, train_and_evaluate
@@ -56,23 +56,32 @@ def test_training_lowers_the_loss(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert losses[-1] < losses[0]
 
 
+def test_an_output_that_cannot_be_written_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SinkError, match=r"file cannot be written: .*Choose another --out"):
+        train(options(tmp_path, out=tmp_path / "file" / "net.pt"))
+    assert "epoch" not in capsys.readouterr().err
+
+
 def interrupt_in_third_epoch(self: EpochLines, trainer: Trainer, pl_module: LightningModule) -> None:
     """What Ctrl-C does."""
     if trainer.current_epoch == 2:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("val", [None, "drive:seed=9,frames=2,size=96x72"])
+@pytest.mark.parametrize(("val", "workers"), [(None, 0), ("drive:seed=9,frames=2,size=96x72", 0), (None, 1)])
 def test_an_interrupted_run_resumes_to_the_same_net(
-    val: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    val: str | None, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    train(options(whole, epochs=3, val=val))
+    train(options(whole, epochs=3, val=val, workers=workers))
     with monkeypatch.context() as patch:
         patch.setattr(EpochLines, "on_train_epoch_end", interrupt_in_third_epoch)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train(options(halves, epochs=3, val=val))
-    train(options(halves, epochs=3, val=val, resume=True))
+            train(options(halves, epochs=3, val=val, workers=workers))
+    train(options(halves, epochs=3, val=val, workers=workers, resume=True))
 
     nets = [read_checkpoint(folder / "net.pt")[2].state_dict() for folder in (whole, halves)]
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())

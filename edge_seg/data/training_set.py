@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, Sampler
 
 from edge_seg.data.augment import augment
 from edge_seg.data.drive import Drive
+from edge_seg.types import Dataset as LabelledFrames
 from edge_seg.types import Frame, UInt8Array
 
 FIRST_DRIVE_SEED = 10**9
@@ -61,6 +62,21 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
         seed = FIRST_DRIVE_SEED + int(rng.integers(DRIVE_SEEDS))
         drive = Drive(seed, self.width, self.height, DRIVE_FRAMES)
         return drive[int(rng.integers(DRIVE_FRAMES))]
+
+
+class LabelledSet(Dataset[tuple[Tensor, Tensor]]):
+    """A labelled data set as (image uint8 [3, H, W] BGR, truth uint8 [H, W]) tensors."""
+
+    def __init__(self, dataset: LabelledFrames) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        frame = self.dataset[index]
+        assert frame.truth is not None
+        return torch.from_numpy(frame.image.transpose(2, 0, 1).copy()), torch.from_numpy(frame.truth)
 
 
 def count_pixels(truths: Sequence[UInt8Array], classes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -4,11 +4,14 @@ from pathlib import Path
 from types import TracebackType
 
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NotImplemented
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images, read_onnx_spec
 from edge_seg.types import UInt8Array
+
+_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+"""Every exception that ONNX Runtime raises: they have no common base of their own."""
 
 
 class OrtRunner:
@@ -25,7 +28,7 @@ class OrtRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf, NotImplemented) as error:
+        except _ERRORS as error:
             raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {path.name}: {error}") from None
 
     def infer(self, images: UInt8Array) -> UInt8Array:

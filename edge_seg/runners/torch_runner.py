@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import torch
 
 from edge_seg.checkpoint import read_checkpoint
@@ -27,7 +28,7 @@ class TorchRunner:
     def infer(self, images: UInt8Array) -> UInt8Array:
         """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""
         check_images(images, self.spec)
-        labels: UInt8Array = self._deploy(torch.from_numpy(images).to(self._device)).cpu().numpy()
+        labels: UInt8Array = self._deploy(torch.from_numpy(np.ascontiguousarray(images)).to(self._device)).cpu().numpy()
         return labels
 
     def __enter__(self) -> "TorchRunner":

@@ -54,6 +54,21 @@ def test_a_batch_is_its_images_and_what_was_returned_stays(artefact: tuple[str, 
     assert (np.concatenate(single) == batch).mean() > 0.999
 
 
+def test_views_of_any_stride_are_taken(artefact: tuple[str, Path]) -> None:
+    runtime, path = artefact
+    mirrored = IMAGES[:, :, ::-1]
+    with open_runner(path, runtime) as runner:
+        assert np.array_equal(runner.infer(mirrored), runner.infer(mirrored.copy()))
+
+
+def test_a_closed_runner_does_not_open_again_in_secret(artefact: tuple[str, Path]) -> None:
+    runtime, path = artefact
+    with open_runner(path, runtime) as runner:
+        runner.infer(IMAGES)
+    with pytest.raises(AttributeError):
+        runner.infer(IMAGES)
+
+
 def test_run_times_agree(artefact: tuple[str, Path]) -> None:
     runtime, path = artefact
     with open_runner(path, runtime) as runner:
@@ -199,13 +214,29 @@ def test_another_contract_is_told(
         open_runner(tmp_path / "other.onnx")
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_what_a_run_time_cannot_load_is_told(runtime: str, tiny_model: Path, tmp_path: Path) -> None:
-    model = onnx.load(tiny_model)
+def _unknown_operator(model: onnx.ModelProto) -> None:
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "NoSuchOperator"
+
+
+def _lost_weights(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[-1]
+
+
+def _wrong_attribute(model: onnx.ModelProto) -> None:
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    next(attribute for attribute in conv.attribute if attribute.name == "strides").ints[:] = [0, 0]
+
+
+@pytest.mark.parametrize("damage", [_unknown_operator, _lost_weights, _wrong_attribute])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_a_run_time_cannot_load_is_told(
+    runtime: str, damage: Callable[[onnx.ModelProto], None], tiny_model: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(tiny_model)
+    damage(model)
     onnx.save(model, tmp_path / "odd.onnx")
 
-    with pytest.raises(ModelError, match=r"(?s)cannot load odd\.onnx.*NoSuchOperator"):
+    with pytest.raises(ModelError, match=r"cannot load odd\.onnx"):
         open_runner(tmp_path / "odd.onnx", runtime)
 
 
