@@ -58,19 +58,23 @@ def _open_openvino_bf16(path: Path, threads: int) -> Runner:
 
 
 class Runtime(NamedTuple):
-    """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener."""
+    """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
+
+    `splits` is set where several runners with few threads do more in a second than one with all of them.
+    """
 
     suffix: str
     package: str
     pip: str
     open: Callable[[Path, int], Runner]
+    splits: bool = False
 
 
 RUNTIMES = {
     "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
-    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime),
-    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino),
-    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, splits=True),
+    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, splits=True),
+    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16, splits=True),
 }
 """The run-times by name."""
 
@@ -82,9 +86,7 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     is not installed.
     """
     path = find_model(str(model))
-    name = _choose(path) if runtime == "auto" else runtime
-    if name not in RUNTIMES:
-        raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
+    name = choose_runtime(path, runtime)
     chosen = RUNTIMES[name]
     if path.suffix != chosen.suffix:
         raise ModelError(f"The run-time {name} takes {chosen.suffix} files; {path.name} is none. Try --runtime auto.")
@@ -93,8 +95,12 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     return chosen.open(path, threads)
 
 
-def _choose(path: Path) -> str:
-    """PyTorch for a checkpoint; for ONNX, OpenVINO on x86-64 and ONNX Runtime elsewhere."""
+def choose_runtime(path: Path, runtime: str = "auto") -> str:
+    """The name of a run-time; for auto PyTorch with a checkpoint, OpenVINO with ONNX on x86-64, else ONNX Runtime."""
+    if runtime != "auto":
+        if runtime not in RUNTIMES:
+            raise ModelError(f"Unknown run-time {runtime!r}. Choose auto, {', '.join(RUNTIMES)}.")
+        return runtime
     if path.suffix == ".pt":
         return "torch"
     if path.suffix != ".onnx":

@@ -36,7 +36,12 @@ class OpenVinoRunner:
         self.runtime = "openvino" if floats == "f32" else f"openvino-{floats}"
         self._path = path
         self._core = _core()
-        self._config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": floats}
+        # Threads bound to cores would wait there for capture, drawing or another runner's threads.
+        self._config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": floats,
+            "ENABLE_CPU_PINNING": "NO",
+        }
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = str(threads)
         self._requests: dict[int, ov.InferRequest] = {}
