@@ -57,15 +57,7 @@ def write_two_convolutions(path: Path) -> Path:
 
     from edge_seg.runners.contract import write_spec
 
-    rng = np.random.default_rng(0)
-    classes, size = len(TINY.classes), (TINY.height, TINY.width)
-    constants = {
-        "middle": np.float32(128),
-        "scale": np.float32(64),
-        "stem": rng.normal(0, 0.2, (8, 3, 4, 4)).astype(np.float32),
-        "head": rng.normal(0, 0.5, (classes, 8, 1, 1)).astype(np.float32),
-        "scales": np.array([1, 1, 4, 4], np.float32),
-    }
+    size = TINY.height, TINY.width
     bilinear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Transpose", ["image"], "planes", {"perm": [0, 3, 1, 2]}),
@@ -84,13 +76,25 @@ def write_two_convolutions(path: Path) -> Path:
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *size, 3])],
         [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", *size])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in _constants().items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = onnx.shape_inference.infer_shapes(model)
     write_spec(model, TINY)
     onnx.save_model(model, path)
     return path
+
+
+def _constants() -> dict[str, Any]:
+    """The weights of chance, and the numbers that the graph is made with."""
+    rng = np.random.default_rng(0)
+    return {
+        "middle": np.float32(128),
+        "scale": np.float32(64),
+        "stem": rng.normal(0, 0.2, (8, 3, 4, 4)).astype(np.float32),
+        "head": rng.normal(0, 0.5, (len(TINY.classes), 8, 1, 1)).astype(np.float32),
+        "scales": np.array([1, 1, 4, 4], np.float32),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -91,11 +91,12 @@ def test_the_wheel_carries_both_licences(wheel: zipfile.ZipFile) -> None:
 @pytest.mark.parametrize("name", [import_name(path) for path in own_files("*.py") if path.stem != "__main__"])
 def test_every_module_imports(name: str) -> None:
     try:
-        importlib.import_module(name.removesuffix(".__init__"))
+        module = importlib.import_module(name.removesuffix(".__init__"))
     except ModuleNotFoundError as error:
         if str(error.name).startswith("edge_seg"):
             raise
         pytest.skip(f"needs {error.name}")
+    assert module.__doc__
 
 
 def loaded_after(code: str) -> set[str]:
