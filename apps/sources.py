@@ -17,6 +17,7 @@ from edge_seg.data import DATASET_SCHEMES, open_dataset
 from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, list_images
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import SourceError
+from edge_seg.files import check_path
 from edge_seg.types import VOID, Dataset, Frame
 
 _log = logging.getLogger(__name__)
@@ -177,12 +178,12 @@ def open_source(uri: str, *, labels: Path | None = None, classes: int = VOID) ->
 
 
 def is_images(uri: str) -> bool:
-    """True for a folder, a glob or an image file.
+    """True for a folder, a glob or an image file; SourceError for a name that no file can have.
 
     >>> is_images("shots/*.png"), is_images("drive.mp4")
     (True, False)
     """
-    path = Path(uri)
+    path = check_path(uri, SourceError)
     return (
         path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and any(c in uri for c in "*?["))
     )

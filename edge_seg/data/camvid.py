@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_seg.data.images import IMAGE_SUFFIXES, read_image, read_labels
 from edge_seg.errors import DataError
+from edge_seg.files import check_path, list_folder
 from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import Frame
 
@@ -48,7 +49,7 @@ def open_camvid(location: str) -> CamVid:
     """Open `PATH/SPLIT`, or `PATH` for train, where PATH holds the public layout; DataError where it does not."""
     path = Path(location)
     root, split = (path.parent, path.name) if path.name in SPLITS else (path, "train")
-    if not root.is_dir():
+    if not check_path(root, DataError).is_dir():
         raise DataError(f"{root} is not a folder. Give CamVid as camvid:PATH/SPLIT, SPLIT one of {', '.join(SPLITS)}.")
     listing = root / f"{split}.txt"
     pairs = _read_list(listing) if listing.is_file() else _pair_folders(root, split)
@@ -83,7 +84,7 @@ def _pair_folders(root: Path, split: str) -> list[tuple[Path, Path]]:
     images, labels = root / split, root / f"{split}annot"
     if not (images.is_dir() and labels.is_dir()):
         raise DataError(f"{root} holds neither {split}.txt nor the folders {split}/ and {split}annot/.")
-    found = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
     missing = [p.name for p in found if not (labels / f"{p.stem}.png").is_file()]
     if missing:
         raise DataError(f"{labels} lacks the labels of {len(missing)} images, the first {missing[0]}.")

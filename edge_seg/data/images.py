@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import DataError, SourceError
+from edge_seg.files import check_path, list_folder
 from edge_seg.types import VOID, Frame, UInt8Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -60,12 +62,12 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 def list_images(location: str) -> list[Path]:
     """The images of a folder, of a glob, or the one file, in natural order; SourceError where there is none."""
-    path = Path(location)
+    path = check_path(location, SourceError)
     if path.is_dir():
-        found = list(path.iterdir())
+        found = list_folder(path, SourceError)
     else:
         found = [path] if path.is_file() else [Path(name) for name in glob.glob(location, recursive=True)]
-    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(p)]
     if not images:
         raise SourceError(f"{location} holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
     return sorted(images, key=lambda p: natural_key(str(p)))
@@ -117,9 +119,9 @@ def check_label_size(path: Path, truth: UInt8Array, image: UInt8Array) -> None:
 
 
 def _label_paths(paths: list[Path], folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not check_path(folder, DataError).is_dir():
         raise DataError(f"{folder} is not a folder. Give the folder of the label pictures: --labels DIR")
-    stems = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".png", ".bmp")}
+    stems = {p.stem: p for p in list_folder(folder, DataError) if p.suffix.lower() in (".png", ".bmp")}
     missing = [p for p in paths if p.stem not in stems]
     if missing:
         raise DataError(

@@ -10,6 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from edge_seg.errors import SourceError
+from edge_seg.files import check_path
 from edge_seg.types import UInt8Array
 
 _log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class VideoFile:
 
 
 def _open(path: Path) -> "av.container.InputContainer":
-    if not path.is_file():
+    if not check_path(path, SourceError).is_file():
         raise SourceError(f"{path} does not exist. Give a video file, a folder of images, camera:0 or drive:seed=1.")
     if not path.stat().st_size:
         raise SourceError(f"{path} is empty. Give another file.")

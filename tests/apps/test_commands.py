@@ -77,11 +77,16 @@ def test_a_model_is_not_written_over_itself(tiny_model: Path) -> None:
         (["eval", "TINY", "--data", "camvid:nowhere/test"], "nowhere is not a folder"),
         (["quantize", "TINY", "--data", "drive:frames=3"], "3 calibration images are too few"),
         (["export", "TINY", "--out", "never.onnx"], "is no checkpoint of edge-seg train"),
+        (["export", "."], r"\. is no file\. Give a checkpoint of edge-seg train"),
+        (["export", f"{'x' * 300}.pt"], "cannot be reached: File name too long"),
+        (["quantize", "TINY", "--data", SET, "--out", f"{'x' * 300}.onnx"], "cannot be reached: File name too long"),
+        (["train", "--data", SET, "--out", f"{'x' * 300}/a.pt"], "cannot be reached: File name too long"),
+        (["train", "--data", SET, "--out", f"{__file__}/a.pt"], "cannot be reached: Not a directory"),
     ],
 )
 def test_bad_input_is_told(arguments: list[str], message: str, tiny_model: Path) -> None:
-    if arguments[0] == "export":
-        pytest.importorskip("torch")
+    if arguments[0] in ("export", "train"):
+        pytest.importorskip("torch" if arguments[0] == "export" else "lightning")
     typed = [str(tiny_model) if a == "TINY" else a for a in arguments]
 
     with pytest.raises(EdgeSegError, match=message):
