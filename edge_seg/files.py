@@ -1,6 +1,7 @@
 """Names that a user gave, and files that are written whole or not at all."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,11 +55,13 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary name, renamed to `path` when the block ends well and removed when it does not.
 
-    SinkError where the folder is missing or cannot be written, or the disk is full.
+    A link stays a link, and the file that it points at is replaced. A file that is replaced keeps its mode. SinkError
+    where the folder is missing or cannot be written, or the disk is full.
     """
-    target = check_path(path, SinkError)
+    target = Path(os.path.realpath(check_path(path, SinkError)))
     if target.exists() and not target.is_file():  # a device such as /dev/null would be replaced by a file
         raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
     try:
         # Of `path` the suffix, which says the format; of its name not all, since the temporary one is longer.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:20]}.", suffix=path.suffix, dir=target.parent)
@@ -70,7 +73,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, mode)
         os.replace(temporary, target)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}.") from error

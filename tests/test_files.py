@@ -1,6 +1,7 @@
 """Names that no file can have, and files that are written whole."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,6 +100,42 @@ def test_files_are_the_same_under_any_name_but_not_where_there_is_none(tmp_path:
     assert same_file(one, tmp_path / "." / "link")
     assert not same_file(one, tmp_path / "two")
     assert not same_file("x" * 300, "x" * 300)
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "4f2a", tmp_path / "mine.onnx"
+    target.write_text("old")
+    link.symlink_to(Path("store") / "4f2a")
+
+    with written_whole(link) as temporary:
+        assert temporary.suffix == ".onnx"
+        temporary.write_text("new")
+
+    assert link.is_symlink() and target.read_text() == link.read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == ["mine.onnx", "store"]
+    assert os.listdir(tmp_path / "store") == ["4f2a"]
+
+
+def test_a_link_to_nothing_yet_gets_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+
+    write(tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == "new"
+
+
+def test_a_replaced_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "private").touch(0o600)
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "private")
+        write(tmp_path / "fresh")
+    finally:
+        os.umask(before)
+
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private", "fresh")]
+    assert modes == [0o600, 0o640]
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
