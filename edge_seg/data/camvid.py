@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_seg.data.images import IMAGE_SUFFIXES, read_image, read_labels
+from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, read_image, read_labels
 from edge_seg.errors import DataError
 from edge_seg.files import check_path, list_folder
 from edge_seg.spec import CAMVID_CLASSES
@@ -34,11 +34,7 @@ class CamVid:
         image_path, labels_path = self.pairs[index]
         image = read_image(image_path)
         truth = read_labels(labels_path, classes=len(self.class_names), void=FILE_VOID)
-        if truth.shape != image.shape[:2]:
-            raise DataError(
-                f"{labels_path} is {truth.shape[1]}x{truth.shape[0]}, but its image is "
-                f"{image.shape[1]}x{image.shape[0]}. Labels must have the image's size."
-            )
+        check_label_size(labels_path, truth, image)
         return Frame(image, index, time.perf_counter(), truth, image_path.stem)
 
     def __iter__(self) -> Iterator[Frame]:
