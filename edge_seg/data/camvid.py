@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, read_image, read_labels
+from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, label_paths, read_image, read_labels
 from edge_seg.errors import DataError
 from edge_seg.files import check_path, list_folder
 from edge_seg.spec import CAMVID_CLASSES
@@ -81,7 +81,4 @@ def _pair_folders(root: Path, split: str) -> list[tuple[Path, Path]]:
     if not (images.is_dir() and labels.is_dir()):
         raise DataError(f"{root} holds neither {split}.txt nor the folders {split}/ and {split}annot/.")
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
-    missing = [p.name for p in found if not (labels / f"{p.stem}.png").is_file()]
-    if missing:
-        raise DataError(f"{labels} lacks the labels of {len(missing)} images, the first {missing[0]}.")
-    return [(p, labels / f"{p.stem}.png") for p in found]
+    return list(zip(found, label_paths(found, labels), strict=True))

@@ -71,8 +71,39 @@ def test_missing_places_and_labels_are_told(write_camvid: WriteCamVid, tmp_path:
         open_camvid(f"{tmp_path}/test")
     write_camvid(tmp_path, "test")
     (tmp_path / "testannot" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"lacks the labels of 1 images, the first b\.png"):
+    with pytest.raises(DataError, match=r"lacks the labels of 1 of 2 images, the first b\.png"):
         open_camvid(f"{tmp_path}/test")
+
+
+def as_labels(root: Path, suffix: str) -> None:
+    """Give the labels of the split `test` another suffix; WebP without loss."""
+    for name in ("a", "b"):
+        path = root / "testannot" / f"{name}.png"
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert labels is not None
+        cv2.imwrite(str(path.with_suffix(suffix)), labels, [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else [])
+        path.unlink()
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff", ".webp", ".BMP"])
+def test_labels_may_be_in_any_format_without_loss(write_camvid: WriteCamVid, tmp_path: Path, suffix: str) -> None:
+    write_camvid(tmp_path, "test")
+    expected = [frame.truth for frame in open_camvid(f"{tmp_path}/test")]
+    as_labels(tmp_path, suffix)
+
+    found = [frame.truth for frame in open_camvid(f"{tmp_path}/test")]
+
+    assert np.array_equal(found, expected)
+
+
+def test_labels_in_a_format_with_loss_are_refused(write_camvid: WriteCamVid, tmp_path: Path) -> None:
+    write_camvid(tmp_path, "test")
+    as_labels(tmp_path, ".jpg")
+
+    with pytest.raises(
+        DataError, match=r"a\.jpg is compressed with loss, which changes labels\. Write labels as \.png"
+    ):
+        open_camvid(f"{tmp_path}/test")[0]
 
 
 def test_labels_of_another_size_or_with_unknown_values_are_told(write_camvid: WriteCamVid, tmp_path: Path) -> None:
