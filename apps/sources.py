@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge_seg.data import DATASET_SCHEMES, open_dataset
-from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, list_images
+from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import SourceError
 from edge_seg.files import check_path
@@ -184,6 +184,4 @@ def is_images(uri: str) -> bool:
     (True, False)
     """
     path = check_path(uri, SourceError)
-    return (
-        path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and any(c in uri for c in "*?["))
-    )
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and is_glob(uri))

@@ -1,5 +1,6 @@
 """Names that a user gave, and files that are written whole or not at all."""
 
+import difflib
 import os
 import stat
 import tempfile
@@ -34,6 +35,15 @@ def check_path(path: str | Path, error: type[EdgeSegError]) -> Path:
             f"{shown!r} cannot be reached: {reason}. Check the name, and your rights on the folders above it."
         ) from None
     return Path(path)
+
+
+def near_names(path: Path) -> str:
+    """A sentence with names beside `path` that are like its own, after a space; nothing where there is none."""
+    try:
+        found = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
+    except OSError:
+        found = []
+    return f" Near it: {', '.join(found)}." if found else ""
 
 
 def list_folder(folder: Path, error: type[EdgeSegError]) -> list[Path]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import DataError, SourceError
-from edge_seg.files import check_path, list_folder
+from edge_seg.files import check_path, list_folder, near_names
 from edge_seg.types import VOID, Frame, UInt8Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -78,6 +78,15 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def is_glob(location: str) -> bool:
+    """True for what may be a pattern of names.
+
+    >>> is_glob("shots/*.png"), is_glob("shots/1.png")
+    (True, False)
+    """
+    return any(sign in location for sign in "*?[")
+
+
 def list_images(location: str) -> list[Path]:
     """The images of a folder, of a glob, or the one file, in natural order; SourceError where there is none."""
     path = check_path(location, SourceError)
@@ -86,6 +95,8 @@ def list_images(location: str) -> list[Path]:
     else:
         found = [path] if path.is_file() else [Path(name) for name in glob.glob(location, recursive=True)]
     images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(p)]
+    if not images and path.suffix.lower() in IMAGE_SUFFIXES and not is_glob(location) and not path.exists():
+        raise SourceError(f"{location} does not exist. Give an image, a folder of images or a video.{near_names(path)}")
     if not images:
         raise SourceError(f"{location} holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
     return sorted(images, key=lambda p: natural_key(str(p)))

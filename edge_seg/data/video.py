@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from edge_seg.errors import SourceError
-from edge_seg.files import check_path
+from edge_seg.files import check_path, near_names
 from edge_seg.types import UInt8Array
 
 _log = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class _Track:
 
 def _open(path: Path) -> "av.container.InputContainer":
     if not check_path(path, SourceError).is_file():
-        raise SourceError(f"{path} does not exist. Give a video file, a folder of images, camera:0 or drive:seed=1.")
+        raise SourceError(
+            f"{path} does not exist. Give a video file, a folder of images, camera:0 or drive:seed=1.{near_names(path)}"
+        )
     if not path.stat().st_size:
         raise SourceError(f"{path} is empty. Give another file.")
     try:

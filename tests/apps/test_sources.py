@@ -149,6 +149,22 @@ def test_what_gives_no_frames_is_an_error(uri: str, error: type[Exception], mess
         pass
 
 
+@pytest.mark.parametrize("name", ["shot1.png", "ride.mp4"])
+def test_a_file_that_is_missing_is_told_with_names_near_it(tmp_path: Path, name: str) -> None:
+    for near in ("shot01.png", "shot2.png", "rides.mp4", "notes.txt"):
+        (tmp_path / near).touch()
+    expected = r"Near it: shot\d+\.png, shot\d+\.png\." if name == "shot1.png" else r"Near it: rides\.mp4\."
+
+    with pytest.raises(SourceError, match=rf"{name} does not exist\. .*{expected}"), open_source(f"{tmp_path}/{name}"):
+        pass
+
+
+def test_an_image_that_is_missing_with_nothing_near_it_is_told(tmp_path: Path) -> None:
+    message = r"nowhere/a\.png does not exist\. Give an image, a folder of images or a video"
+    with pytest.raises(SourceError, match=message), open_source(f"{tmp_path}/nowhere/a.png"):
+        pass
+
+
 def test_a_network_address_is_not_repeated_since_it_may_hold_a_password() -> None:
     with (
         pytest.raises(SourceError, match="Network addresses cannot be read") as caught,
