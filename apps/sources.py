@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from edge_seg.data import DATASET_SCHEMES, open_dataset
+from edge_seg.data.camvid import layout_hint
 from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
 from edge_seg.data.video import VideoFile
-from edge_seg.errors import SourceError
+from edge_seg.errors import DataError, SourceError
 from edge_seg.files import check_path
 from edge_seg.types import VOID, Dataset, Frame
 
@@ -125,7 +126,10 @@ class ImageSource:
 
     def __init__(self, location: str, *, labels: Path | None = None, classes: int = VOID) -> None:
         self.name = location
-        self._folder = ImageFolder(list_images(location), labels=labels, classes=classes)
+        paths = list_images(location)
+        self._folders = paths[0].parent, labels
+        with _hint_at_camvid(*self._folders):
+            self._folder = ImageFolder(paths, labels=labels, classes=classes)
         self.length: int | None = len(self._folder)
 
     @property
@@ -134,7 +138,17 @@ class ImageSource:
         return self._folder.skipped
 
     def __iter__(self) -> Iterator[Frame]:
-        return iter(self._folder)
+        with _hint_at_camvid(*self._folders):
+            yield from self._folder
+
+
+@contextmanager
+def _hint_at_camvid(images: Path, labels: Path | None) -> Iterator[None]:
+    """Add to an error with labels what to type where the folders are CamVid's, or lie as its do."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}{layout_hint(images, labels) if labels else ''}") from None
 
 
 class DatasetSource:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_seg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_label_size, label_paths, read_image, read_labels
 from edge_seg.errors import DataError
-from edge_seg.files import check_path, list_folder
+from edge_seg.files import check_path, list_folder, same_file
 from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import Frame
 
@@ -53,6 +53,18 @@ def open_camvid(location: str) -> CamVid:
     if not pairs:
         raise DataError(f"CamVid {split} in {root} is empty.")
     return CamVid(f"CamVid {split}", pairs)
+
+
+def layout_hint(images: Path, labels: Path) -> str:
+    """What to type, after a space, for folders of images and labels that lie as CamVid's do; nothing for others."""
+    images, labels = Path(os.path.abspath(images)), Path(os.path.abspath(labels))
+    beside, split = images.parent / f"{images.name}annot", labels.name.removesuffix("annot")
+    if os.path.isdir(beside) and not same_file(beside, labels):
+        own = f" If they are CamVid's own, type --source camvid:{images}" if images.name in SPLITS else ""
+        return f" There are labels in {beside}: type --labels {beside}.{own}"
+    if labels.name == f"{split}annot" and split in SPLITS:
+        return f" If they are CamVid's own, in which {FILE_VOID} is void, type --source camvid:{labels.parent}/{split}"
+    return ""
 
 
 def _read_list(listing: Path) -> list[tuple[Path, Path]]:
