@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.errors import EdgeSegError
-from edge_seg.weights import BUNDLED
+from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.weights import BUNDLED, FOLDER
 
 SET = "drive:seed=3,frames=8,size=480x360"
 
@@ -52,6 +53,28 @@ def test_scores_for_people_name_every_class(tiny_model: Path) -> None:
     assert "Bicyclist" in text
     assert "mean (mIoU, class average)" in text
     assert "global accuracy" in text
+
+
+def test_record_writes_the_score_into_the_users_own_file(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(tiny_model.read_bytes())
+
+    scores = json.loads(invoke("eval", path, "--data", "drive:frames=2,size=96x72", "--record", "--json"))
+
+    assert read_onnx_spec(path).scores["drive seed 1 mIoU"] == scores["miou"]
+
+
+@pytest.mark.parametrize("model", ["edge-seg-s", str(FOLDER / BUNDLED["edge-seg-s"]), "mine.pt"])
+def test_record_is_refused_before_any_work(tmp_path: Path, model: str) -> None:
+    (tmp_path / "mine.pt").touch()
+    name = str(tmp_path / model) if model == "mine.pt" else model
+    before = {path: path.read_bytes() for path in FOLDER.glob("*.onnx")}
+    result = CliRunner().invoke(app, ["eval", name, "--data", "camvid:nowhere", "--record"])
+
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert ("Export it first: edge-seg export" if model == "mine.pt" else "and give the copy's path") in said
+    assert {path: path.read_bytes() for path in FOLDER.glob("*.onnx")} == before
 
 
 def test_models_lists_scores_and_licence() -> None:
