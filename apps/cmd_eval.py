@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
     from edge_seg.evaluate import Scores
@@ -32,12 +34,24 @@ def run(
     from edge_seg.segmenter import open_segmenter
     from edge_seg.weights import find_model
 
+    path = _check_record(find_model(model)) if record else None
     dataset = open_dataset(data)
     with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
         scores = evaluate(segment, dataset, on_image=step)
-    if record and scores.miou is not None:
-        add_score(find_model(model), f"{dataset.name} mIoU", scores.miou)
     print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
+    if path is not None and scores.miou is not None:  # last, so that a full disk costs no scores
+        add_score(path, f"{dataset.name} mIoU", scores.miou)
+
+
+def _check_record(path: "Path") -> "Path":
+    """Wrong usage, before any work, unless `path` is an ONNX file of the user's own."""
+    from edge_seg.weights import FOLDER
+
+    if path.suffix != ".onnx":
+        raise typer.BadParameter(f"--record writes into ONNX files, not into {path}. Export it first: edge-seg export")
+    if path.resolve().parent == FOLDER.resolve():
+        raise typer.BadParameter(f"--record would change a bundled model. Copy {path} and give the copy's path.")
+    return path
 
 
 def scores_table(scores: "Scores", data_name: str) -> "Table":

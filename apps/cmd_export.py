@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from edge_seg.errors import import_extra
+from edge_seg.errors import ModelError, SinkError, import_extra
+from edge_seg.files import check_path, same_file
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +20,7 @@ def _check_out(out: Path, source: Path) -> Path:
     """Wrong usage unless `out` is an ONNX name other than the source's."""
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"--out {out}: expected a name ending in .onnx.")
-    if out.exists() and source.exists() and out.samefile(source):
+    if same_file(check_path(out, SinkError), source):
         raise typer.BadParameter(f"--out {out} is the model itself. Choose another name.")
     return out
 
@@ -33,6 +34,8 @@ def export(
     import_extra("torch", "train")
     from edge_seg.export.to_onnx import to_onnx
 
+    if not check_path(checkpoint, ModelError).is_file():
+        raise ModelError(f"{checkpoint} is no file. Give a checkpoint of edge-seg train (.pt).")
     target = _check_out(out or checkpoint.with_suffix(".onnx"), checkpoint)
     spec = to_onnx(checkpoint, target)
     print(f"{target}: {spec.name} {spec.precision}, {spec.width}x{spec.height}, labels as PyTorch's", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_seg.errors import SourceError
+from edge_seg.errors import SinkError, SourceError
 
 if TYPE_CHECKING:
     from edge_seg.apps.controls import Controls
@@ -78,11 +78,12 @@ def _check_source(camera: int | None, source: str | None, labels: Path | None) -
 
 def _check_outputs(paths: list[Path], source: str) -> list[Path]:
     from edge_seg.apps.sinks import SUFFIXES
+    from edge_seg.files import check_path, same_file
 
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise typer.BadParameter(f"--out {path}: expected a name ending in {' or '.join(SUFFIXES)}.")
-        if path.resolve() == Path(source).resolve():
+        if same_file(check_path(path, SinkError), source):
             raise typer.BadParameter(f"--out {path} is the source itself. Choose another name.")
     return paths
 

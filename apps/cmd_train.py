@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from edge_seg.errors import import_extra
+from edge_seg.errors import SinkError, import_extra
+from edge_seg.files import check_path
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def train(
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
-    run_dir = out.parent if out else Path("runs") / arch
+    run_dir = check_path(out, SinkError).parent if out else Path("runs") / arch
     options = TrainOptions(
         data=data,
         out=out or run_dir / f"{arch}.pt",

@@ -1,9 +1,8 @@
 """What a run measures, while it goes on and at its end."""
 
-import math
 from dataclasses import asdict, dataclass
 
-from edge_seg.metrics import ConfusionMatrix, LatencyStats, Percentiles, RateMeter
+from edge_seg.metrics import ConfusionMatrix, LatencyStats, Percentiles, RateMeter, known
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Frame, Result
 
@@ -32,14 +31,13 @@ class RunReport:
         del report["skipped"]
         if self.class_iou is None:
             del report["miou_truth"], report["class_iou"]
-        return {key: _known(value) for key, value in report.items()}
+        return {key: _known_parts(value) for key, value in report.items()}
 
 
-def _known(value: object) -> object:
-    """NaN, which JSON does not have, becomes None."""
+def _known_parts(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _known(part) for key, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return {key: _known_parts(part) for key, part in value.items()}
+    return known(value) if isinstance(value, float) else value
 
 
 class Meters:

@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 
 from edge_seg.data import DATASET_SCHEMES, open_dataset
-from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, list_images
+from edge_seg.data.camvid import layout_hint
+from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
 from edge_seg.data.video import VideoFile
-from edge_seg.errors import SourceError
+from edge_seg.errors import DataError, SourceError
+from edge_seg.files import check_path
 from edge_seg.types import VOID, Dataset, Frame
 
 _log = logging.getLogger(__name__)
@@ -124,7 +126,10 @@ class ImageSource:
 
     def __init__(self, location: str, *, labels: Path | None = None, classes: int = VOID) -> None:
         self.name = location
-        self._folder = ImageFolder(list_images(location), labels=labels, classes=classes)
+        paths = list_images(location)
+        self._folders = paths[0].parent, labels
+        with _hint_at_camvid(*self._folders):
+            self._folder = ImageFolder(paths, labels=labels, classes=classes)
         self.length: int | None = len(self._folder)
 
     @property
@@ -133,7 +138,17 @@ class ImageSource:
         return self._folder.skipped
 
     def __iter__(self) -> Iterator[Frame]:
-        return iter(self._folder)
+        with _hint_at_camvid(*self._folders):
+            yield from self._folder
+
+
+@contextmanager
+def _hint_at_camvid(images: Path, labels: Path | None) -> Iterator[None]:
+    """Add to an error with labels what to type where the folders are CamVid's, or lie as its do."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}{layout_hint(images, labels) if labels else ''}") from None
 
 
 class DatasetSource:
@@ -177,12 +192,10 @@ def open_source(uri: str, *, labels: Path | None = None, classes: int = VOID) ->
 
 
 def is_images(uri: str) -> bool:
-    """True for a folder, a glob or an image file.
+    """True for a folder, a glob or an image file; SourceError for a name that no file can have.
 
     >>> is_images("shots/*.png"), is_images("drive.mp4")
     (True, False)
     """
-    path = Path(uri)
-    return (
-        path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and any(c in uri for c in "*?["))
-    )
+    path = check_path(uri, SourceError)
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (not path.exists() and is_glob(uri))

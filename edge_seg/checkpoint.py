@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from edge_seg.errors import ModelError
-from edge_seg.files import written_whole
+from edge_seg.files import check_path, written_whole
 from edge_seg.models import EdgeSeg, build_model
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 
@@ -24,7 +24,7 @@ def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> No
 def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:
     """Architecture's name, spec and net in evaluation mode from `path`; ModelError where it is no such file."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(check_path(path, ModelError), map_location="cpu", weights_only=True)
         arch, spec = found["arch"], parse_spec(found[METADATA_KEY])
         net = build_model(arch, len(spec.classes))
         net.load_state_dict(found["state_dict"])

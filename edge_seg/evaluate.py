@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_seg.errors import DataError
-from edge_seg.metrics import ConfusionMatrix
+from edge_seg.metrics import ConfusionMatrix, known
 from edge_seg.segmenter import Segmenter
 from edge_seg.types import Dataset
 
@@ -77,18 +77,13 @@ def score(segment: Segmenter, matrix: ConfusionMatrix, images: int) -> Scores:
         runtime=segment.runtime,
         precision=segment.spec.precision,
         images=images,
-        miou=_known(matrix.miou()),
+        miou=known(matrix.miou()),
         class_iou=_by_class(names, matrix.class_iou()),
         class_recall=_by_class(names, matrix.class_recall()),
-        class_accuracy=_known(matrix.class_accuracy()),
-        global_accuracy=_known(matrix.global_accuracy()),
+        class_accuracy=known(matrix.class_accuracy()),
+        global_accuracy=known(matrix.global_accuracy()),
     )
 
 
 def _by_class(names: tuple[str, ...], values: NDArray[np.float64]) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in zip(names, values.tolist(), strict=True)}
-
-
-def _known(value: float) -> float | None:
-    """JSON has no NaN: what is not defined is None."""
-    return None if np.isnan(value) else value
+    return {name: known(value) for name, value in zip(names, values.tolist(), strict=True)}

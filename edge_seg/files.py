@@ -1,24 +1,80 @@
-"""Writing files whole or not at all."""
+"""Names that a user gave, and files that are written whole or not at all."""
 
+import difflib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_seg.errors import SinkError
+from edge_seg.errors import EdgeSegError, SinkError
+
+
+def check_path(path: str | Path, error: type[EdgeSegError]) -> Path:
+    """`path`, whether something is there or not; `error` where the system can look up no such name.
+
+    That is a name too long or with a NUL in it, one below a file, in a folder that is closed, or in a ring of links.
+
+    >>> check_path("nowhere.mp4", SinkError).name
+    'nowhere.mp4'
+    >>> check_path("x" * 300, SinkError)
+    Traceback (most recent call last):
+    ...
+    edge_seg.errors.SinkError: 'xxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx' cannot be reached: File name too long...
+    """
+    name = str(path)
+    try:
+        os.stat(name)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as problem:  # os.stat's ValueError: a NUL, or what is no text of the file system
+        reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+        shown = name if len(name) <= 200 else f"{name[:20]}...{name[-20:]}"
+        raise error(
+            f"{shown!r} cannot be reached: {reason}. Check the name, and your rights on the folders above it."
+        ) from None
+    return Path(path)
+
+
+def near_names(path: Path) -> str:
+    """A sentence with names beside `path` that are like its own, after a space; nothing where there is none."""
+    try:
+        found = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
+    except OSError:
+        found = []
+    return f" Near it: {', '.join(found)}." if found else ""
+
+
+def list_folder(folder: Path, error: type[EdgeSegError]) -> list[Path]:
+    """What lies in a folder, in order of the names; `error` where it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as problem:
+        raise error(
+            f"{folder} cannot be listed: {problem.strerror}. Give a folder that exists and that you may read."
+        ) from None
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """True where both exist and are one file, under whatever names."""
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, renamed to `path` when the block ends well and removed when it does not.
+    """Give a temporary name, renamed to `path` when the block ends well and removed when it does not.
 
-    SinkError where the folder is missing or cannot be written, or the disk is full.
+    A link stays a link, and the file that it points at is replaced. A file that is replaced keeps its mode. SinkError
+    where the folder is missing or cannot be written, or the disk is full.
     """
-    if path.exists() and not path.is_file():  # a device such as /dev/null would be replaced by a file
+    target = Path(os.path.realpath(check_path(path, SinkError)))
+    if target.exists() and not target.is_file():  # a device such as /dev/null would be replaced by a file
         raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        # Of `path` the suffix, which says the format; of its name not all, since the temporary one is longer.
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:20]}.", suffix=path.suffix, dir=target.parent)
         os.close(handle)
     except OSError as error:
         raise SinkError(
@@ -27,8 +83,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:

@@ -1,5 +1,6 @@
 """The accumulators behind every number: ConfusionMatrix for accuracy, LatencyStats and RateMeter for time."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,15 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def known(value: float) -> float | None:
+    """None for NaN, which JSON does not have: what is not defined is not known.
+
+    >>> known(0.5), known(float("nan"))
+    (0.5, None)
+    """
+    return None if math.isnan(value) else value
 
 
 def _unknown_label(pairs: NDArray[np.intp], classes: int) -> str:

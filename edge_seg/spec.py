@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,14 @@ INPUT_SCALE = 64
 
 MAX_CLASSES = 255
 """Labels are uint8, and 255 is void."""
+
+MAX_SIDE_PX = 8192
+"""More is no camera's picture: a spec that asks for it is damaged, and would be believed with gigabytes."""
+
+MAX_SCORE = 1e9
+"""Beyond any measure; NaN and infinity, for which JSON has no number, are beyond it too."""
+
+_EXPORT_AGAIN = "Export the model again: edge-seg export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class ModelSpec:
 
 
 def parse_spec(text: str) -> ModelSpec:
-    """Read a spec from `ModelSpec.to_json`'s text; ModelError where it is none.
+    """Read a spec from `ModelSpec.to_json`'s text; ModelError, with the field, where it is none or holds nonsense.
 
     >>> spec = ModelSpec("tiny", CAMVID_CLASSES, 480, 360, "CamVid train")
     >>> parse_spec(spec.to_json()) == spec
@@ -88,12 +97,40 @@ def parse_spec(text: str) -> ModelSpec:
     """
     try:
         found: dict[str, Any] = json.loads(text)
-        classes = tuple(SegClass(c["name"], (c["rgb"][0], c["rgb"][1], c["rgb"][2])) for c in found["classes"])
+        classes = tuple(SegClass(c["name"], tuple(c["rgb"])) for c in found["classes"])
         spec = ModelSpec(**{**found, "classes": classes})
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"The model's spec cannot be read ({error}). Export the model again: edge-seg export"
-        ) from None
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ModelError(f"The model's spec cannot be read ({error}). {_EXPORT_AGAIN}") from None
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise ModelError(f"The model's spec has {len(classes)} classes; 1 to {MAX_CLASSES} fit in uint8 labels.")
+    _check_fields(spec)
     return spec
+
+
+def _check_fields(spec: ModelSpec) -> None:
+    """ModelError for a field of another type or range: the text comes from a file, and the annotations bind no file."""
+    for name in ("name", "dataset", "precision", "licence"):
+        value = getattr(spec, name)
+        _expect(isinstance(value, str), name, value, "text")
+    for name in ("width", "height"):
+        value = getattr(spec, name)
+        _expect(_is_whole(value, 1, MAX_SIDE_PX), name, value, f"a whole number of pixels, 1 to {MAX_SIDE_PX}")
+    for label, kind in enumerate(spec.classes):
+        place = f"classes[{label}]"
+        _expect(isinstance(kind.name, str), f"{place}.name", kind.name, "text")
+        _expect(kind.name not in spec.class_names[:label], f"{place}.name", kind.name, "a name of its own")
+        good = len(kind.rgb) == 3 and all(_is_whole(part, 0, 255) for part in kind.rgb)
+        _expect(good, f"{place}.rgb", list(kind.rgb), "three whole numbers, 0 to 255")
+    _expect(isinstance(spec.scores, dict), "scores", spec.scores, "numbers by name")
+    for name, value in spec.scores.items():
+        _expect(type(value) in (int, float) and abs(value) <= MAX_SCORE, f"scores[{name!r}]", value, "a number")
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most  # isinstance would take True for 1
+
+
+def _expect(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        shown = reprlib.repr(found)  # of bounded length
+        raise ModelError(f"The model's spec has {field} {shown}; expected {expected}. {_EXPORT_AGAIN}")

@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,21 +12,32 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import DataError, SourceError
+from edge_seg.files import check_path, list_folder, near_names
 from edge_seg.types import VOID, Frame, UInt8Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+"""In the order of choice where a stem has several. JPEG is found only to be refused with the reason."""
 
 _log = logging.getLogger(__name__)
 
 
 def read_image(path: Path) -> UInt8Array:
     """The picture as uint8 [H, W, 3] in BGR; DataError where the file is missing or damaged."""
-    return _decode(path, cv2.IMREAD_COLOR)
+    return _decode(path, _read(path), cv2.IMREAD_COLOR)
 
 
 def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
-    """A label picture as uint8 [H, W] with the file's value `void` turned into VOID; DataError for unknown values."""
-    labels = _decode(path, cv2.IMREAD_UNCHANGED)
+    """A label picture as uint8 [H, W] with the file's value `void` turned into VOID.
+
+    DataError for unknown values, for more than one channel unless all are alike, and for lossy compression.
+    """
+    data = _read(path)
+    if _is_lossy(data[:16].tobytes()):
+        raise DataError(f"{path} is compressed with loss, which changes labels. Write labels as .png.")
+    labels = _decode(path, data, cv2.IMREAD_UNCHANGED)
+    if labels.ndim == 3 and (labels == labels[:, :, :1]).all():  # as WebP, which knows no grey, has to keep them
+        labels = labels[:, :, 0].copy()
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DataError(f"{path} is {labels.dtype} {list(labels.shape)}; labels are 8-bit pictures of one channel.")
     labels[labels == void] = VOID
@@ -35,11 +47,19 @@ def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
     return labels
 
 
-def _decode(path: Path, mode: int) -> UInt8Array:
+def _is_lossy(start: bytes) -> bool:
+    """True for the first 16 bytes of a JPEG or of a WebP other than its lossless kind."""
+    return start[:2] == b"\xff\xd8" or (start[:4] == b"RIFF" and start[12:] == b"VP8 ")
+
+
+def _read(path: Path) -> UInt8Array:
     try:
-        data = np.fromfile(path, np.uint8)
+        return np.fromfile(path, np.uint8)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _decode(path: Path, data: UInt8Array, mode: int) -> UInt8Array:
     try:
         image = cv2.imdecode(data, mode) if len(data) else None
     except cv2.error:  # more pixels than OpenCV allows
@@ -58,14 +78,25 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def is_glob(location: str) -> bool:
+    """True for what may be a pattern of names.
+
+    >>> is_glob("shots/*.png"), is_glob("shots/1.png")
+    (True, False)
+    """
+    return any(sign in location for sign in "*?[")
+
+
 def list_images(location: str) -> list[Path]:
     """The images of a folder, of a glob, or the one file, in natural order; SourceError where there is none."""
-    path = Path(location)
+    path = check_path(location, SourceError)
     if path.is_dir():
-        found = list(path.iterdir())
+        found = list_folder(path, SourceError)
     else:
         found = [path] if path.is_file() else [Path(name) for name in glob.glob(location, recursive=True)]
-    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(p)]
+    if not images and path.suffix.lower() in IMAGE_SUFFIXES and not is_glob(location) and not path.exists():
+        raise SourceError(f"{location} does not exist. Give an image, a folder of images or a video.{near_names(path)}")
     if not images:
         raise SourceError(f"{location} holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
     return sorted(images, key=lambda p: natural_key(str(p)))
@@ -82,7 +113,7 @@ class ImageFolder:
         self.paths = paths
         self.skipped = 0
         self._classes = classes
-        self._labels = None if labels is None else _label_paths(paths, labels)
+        self._labels = None if labels is None else label_paths(paths, labels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -116,13 +147,16 @@ def check_label_size(path: Path, truth: UInt8Array, image: UInt8Array) -> None:
         )
 
 
-def _label_paths(paths: list[Path], folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def label_paths(images: list[Path], folder: Path) -> list[Path]:
+    """The label file of each image: in `folder`, of its stem; DataError where the folder or one of them is missing."""
+    if not check_path(folder, DataError).is_dir():
         raise DataError(f"{folder} is not a folder. Give the folder of the label pictures: --labels DIR")
-    stems = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".png", ".bmp")}
-    missing = [p for p in paths if p.stem not in stems]
+    found = [p for p in list_folder(folder, DataError) if p.suffix.lower() in LABEL_SUFFIXES]
+    found.sort(key=lambda p: LABEL_SUFFIXES.index(p.suffix.lower()), reverse=True)
+    by_stem = {p.stem: p for p in found}  # the last one stays
+    missing = [p for p in images if p.stem not in by_stem]
     if missing:
         raise DataError(
-            f"{folder} lacks the labels of {len(missing)} of {len(paths)} images, the first {missing[0].stem}.png."
+            f"{folder} lacks the labels of {len(missing)} of {len(images)} images, the first {missing[0].stem}.png."
         )
-    return [stems[p.stem] for p in paths]
+    return [by_stem[p.stem] for p in images]

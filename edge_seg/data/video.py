@@ -10,6 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from edge_seg.errors import SourceError
+from edge_seg.files import check_path, near_names
 from edge_seg.types import UInt8Array
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class VideoFile:
         self._stream.thread_type = "AUTO"
         rate = self._stream.average_rate
         self.fps: float | None = float(rate) if rate else None
-        self.frames: int | None = self._stream.frames or self._frames_by_duration()
+        self.frames: int | None = self._stream.frames or int(self._duration_s() * (self.fps or 0)) or None
+        """How many pictures to expect; where the container does not count them, a guess by its duration."""
 
     def close(self) -> None:
         """Close the file."""
@@ -53,25 +55,28 @@ class VideoFile:
             count += 1
         self._tell_loss(count)
 
-    def _frames_by_duration(self) -> int | None:
-        """Matroska counts no frames; where nothing but the picture sets its duration, that tells their number."""
-        alone = len(self._container.streams) == 1 and self._container.duration is not None
-        return int((self._container.duration or 0) / 1e6 * (self.fps or 0)) or None if alone else None
+    def _duration_s(self) -> float:
+        """The container's duration where nothing but the picture sets it, else 0."""
+        return (self._container.duration or 0) / av.time_base if len(self._container.streams) == 1 else 0.0
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes; a damaged packet costs its frames only."""
-        packets = 0
+        track = _Track()
         try:
             for packet in self._container.demux(self._stream):
-                packets += packet.size > 0
+                track.add(packet)
                 try:
                     yield from packet.decode()
+                    self.lost += packet.is_corrupt
                 except av.error.InvalidDataError:
                     self.lost += 1
         except av.error.FFmpegError as error:
             _log.warning("%s cannot be read to its end: %s.", self.path, error.strerror)
             self.lost += 1
-        self.lost += max(0, (self.frames or 0) - packets)
+        if self._stream.frames:
+            self.lost += track.lacks(self._stream)
+        elif track.ends_early(self._duration_s()):
+            self.lost += max(1, round((self._duration_s() - track.end_s) * (self.fps or 0)))
 
     def _tell_loss(self, count: int) -> None:
         if not count:
@@ -80,9 +85,48 @@ class VideoFile:
             _log.warning("%s is damaged or cut short: %d frames decoded, %d lost.", self.path, count, self.lost)
 
 
+class _Track:
+    """What came of a stream, so that only what is certainly lost is told: pictures need not come at an even rate."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.end_s = 0.0
+        self._last_tick = 0
+        self._last_s = 0.0
+        self._pause_s = 0.0
+        self._timed = False
+
+    def add(self, packet: "av.Packet[av.VideoStream]") -> None:
+        """Take a packet with a picture; the empty one that ends a stream is none."""
+        if not packet.size or packet.time_base is None:
+            return
+        self.packets += 1
+        tick = packet.dts if packet.pts is None else packet.pts
+        if tick is None:
+            return
+        start_s, self._timed = float(tick * packet.time_base), bool(packet.duration)
+        self._pause_s = max(self._pause_s, abs(start_s - self._last_s))
+        self.end_s = max(self.end_s, start_s + float((packet.duration or 0) * packet.time_base))
+        self._last_s, self._last_tick = start_s, max(self._last_tick, tick)
+
+    def lacks(self, stream: av.VideoStream) -> int:
+        """How many pictures fewer than the container counts, 0 where its count is of something else."""
+        # AVI counts ticks of its clock, and leaves those empty at which the picture stays.
+        one_a_tick = stream.average_rate is not None and stream.time_base == 1 / stream.average_rate
+        if one_a_tick and self._last_tick + 1 > self.packets:
+            return 0
+        return max(0, stream.frames - self.packets)
+
+    def ends_early(self, duration_s: float) -> bool:
+        """True where the end is missing by more than two of the longest pauses, the last picture's own time counted."""
+        return self._timed and duration_s - self.end_s > 2 * self._pause_s
+
+
 def _open(path: Path) -> "av.container.InputContainer":
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist. Give a video file, a folder of images, camera:0 or drive:seed=1.")
+    if not check_path(path, SourceError).is_file():
+        raise SourceError(
+            f"{path} does not exist. Give a video file, a folder of images, camera:0 or drive:seed=1.{near_names(path)}"
+        )
     if not path.stat().st_size:
         raise SourceError(f"{path} is empty. Give another file.")
     try:

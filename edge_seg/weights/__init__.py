@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edge_seg.errors import ModelError
+from edge_seg.files import check_path
 
 FOLDER = Path(__file__).parent
 BUNDLED = {"edge-seg-s": "edge-seg-s.int8.onnx", "edge-seg-s-fp32": "edge-seg-s.onnx"}
@@ -22,7 +23,7 @@ def find_model(model: str) -> Path:
     """
     if model in BUNDLED:
         return FOLDER / BUNDLED[model]
-    path = Path(model)
+    path = check_path(model, ModelError)
     if not path.is_file():
         raise ModelError(f"No model {model!r}: neither a file nor a bundled name ({', '.join(sorted(BUNDLED))}).")
     return path

@@ -135,6 +135,9 @@ def test_wrong_usage_is_exit_code_2(options: list[str], message: str) -> None:
         (["--source", "nowhere.mp4"], SourceError, "nowhere.mp4 does not exist"),
         (["--model", "nowhere.onnx"], ModelError, "nowhere.onnx"),
         (["--source", DRIVE, "--out", "nowhere/a.mp4"], SinkError, "nowhere/a.mp4 cannot be written"),
+        (["--source", DRIVE, "--out", f"{'x' * 300}.mp4"], SinkError, "cannot be reached: File name too long"),
+        (["--source", DRIVE, "--out", f"{__file__}/a.mp4"], SinkError, "cannot be reached: Not a directory"),
+        (["--source", "x" * 300, "--labels", "x"], SourceError, "cannot be reached: File name too long"),
     ],
 )
 def test_bad_input_is_an_error_of_its_kind(

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.errors import EdgeSegError
-from edge_seg.weights import BUNDLED
+from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.weights import BUNDLED, FOLDER
 
 SET = "drive:seed=3,frames=8,size=480x360"
 
@@ -54,6 +55,28 @@ def test_scores_for_people_name_every_class(tiny_model: Path) -> None:
     assert "global accuracy" in text
 
 
+def test_record_writes_the_score_into_the_users_own_file(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(tiny_model.read_bytes())
+
+    scores = json.loads(invoke("eval", path, "--data", "drive:frames=2,size=96x72", "--record", "--json"))
+
+    assert read_onnx_spec(path).scores["drive seed 1 mIoU"] == scores["miou"]
+
+
+@pytest.mark.parametrize("model", ["edge-seg-s", str(FOLDER / BUNDLED["edge-seg-s"]), "mine.pt"])
+def test_record_is_refused_before_any_work(tmp_path: Path, model: str) -> None:
+    (tmp_path / "mine.pt").touch()
+    name = str(tmp_path / model) if model == "mine.pt" else model
+    before = {path: path.read_bytes() for path in FOLDER.glob("*.onnx")}
+    result = CliRunner().invoke(app, ["eval", name, "--data", "camvid:nowhere", "--record"])
+
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert ("Export it first: edge-seg export" if model == "mine.pt" else "and give the copy's path") in said
+    assert {path: path.read_bytes() for path in FOLDER.glob("*.onnx")} == before
+
+
 def test_models_lists_scores_and_licence() -> None:
     text, report = invoke("models"), json.loads(invoke("models", "--json"))
 
@@ -77,11 +100,16 @@ def test_a_model_is_not_written_over_itself(tiny_model: Path) -> None:
         (["eval", "TINY", "--data", "camvid:nowhere/test"], "nowhere is not a folder"),
         (["quantize", "TINY", "--data", "drive:frames=3"], "3 calibration images are too few"),
         (["export", "TINY", "--out", "never.onnx"], "is no checkpoint of edge-seg train"),
+        (["export", "."], r"\. is no file\. Give a checkpoint of edge-seg train"),
+        (["export", f"{'x' * 300}.pt"], "cannot be reached: File name too long"),
+        (["quantize", "TINY", "--data", SET, "--out", f"{'x' * 300}.onnx"], "cannot be reached: File name too long"),
+        (["train", "--data", SET, "--out", f"{'x' * 300}/a.pt"], "cannot be reached: File name too long"),
+        (["train", "--data", SET, "--out", f"{__file__}/a.pt"], "cannot be reached: Not a directory"),
     ],
 )
 def test_bad_input_is_told(arguments: list[str], message: str, tiny_model: Path) -> None:
-    if arguments[0] == "export":
-        pytest.importorskip("torch")
+    if arguments[0] in ("export", "train"):
+        pytest.importorskip("torch" if arguments[0] == "export" else "lightning")
     typed = [str(tiny_model) if a == "TINY" else a for a in arguments]
 
     with pytest.raises(EdgeSegError, match=message):

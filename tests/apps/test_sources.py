@@ -134,6 +134,44 @@ def test_a_folder_of_images_gives_frames_with_the_labels_folders_truth(tmp_path:
     assert (source.class_names, source.length, source.skipped) == (None, 2, 1)
 
 
+def open_labelled(images: Path, labels: Path) -> None:
+    """Read a folder of images with labels of 11 classes."""
+    with open_source(str(images), labels=labels, classes=11) as source:
+        list(source)
+
+
+@pytest.mark.parametrize("labels", ["nowhere", "empty", "val"])
+def test_labels_that_lie_beside_the_images_as_camvids_do_are_pointed_at(tmp_path: Path, labels: str) -> None:
+    write_png(tmp_path / "val" / "a.png", np.arange(144, dtype=np.uint8).reshape(6, 8, 3))
+    write_png(tmp_path / "valannot" / "a.png", np.full((6, 8), 11, np.uint8))
+    (tmp_path / "empty").mkdir()
+
+    found = rf"There are labels in (\S+/valannot): type --labels \1\. .* type --source camvid:{tmp_path}/val$"
+    with pytest.raises(DataError, match=found):
+        open_labelled(tmp_path / "val", tmp_path / labels)
+
+
+def test_labels_beside_images_of_another_name_are_pointed_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_png(tmp_path / "ride" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    write_png(tmp_path / "rideannot" / "a.png", np.zeros((6, 8), np.uint8))
+    monkeypatch.chdir(tmp_path / "ride")
+
+    with pytest.raises(DataError, match=rf"type --labels {tmp_path}/rideannot\.$"):
+        open_labelled(Path("."), Path("nowhere"))
+
+
+@pytest.mark.parametrize("images", ["val", "frames"])
+def test_camvids_void_in_its_own_labels_points_at_its_scheme(tmp_path: Path, images: str) -> None:
+    write_png(tmp_path / images / "a.png", np.zeros((6, 8, 3), np.uint8))
+    write_png(tmp_path / "valannot" / "a.png", np.full((6, 8), 11, np.uint8))
+
+    message = rf"holds the values \[11\].* in which 11 is void, type --source camvid:{tmp_path}/val$"
+    with pytest.raises(DataError, match=message):
+        open_labelled(tmp_path / images, tmp_path / "valannot")
+
+
 @pytest.mark.parametrize(
     ("uri", "error", "message"),
     [
@@ -146,6 +184,22 @@ def test_a_folder_of_images_gives_frames_with_the_labels_folders_truth(tmp_path:
 )
 def test_what_gives_no_frames_is_an_error(uri: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message), open_source(uri):
+        pass
+
+
+@pytest.mark.parametrize("name", ["shot1.png", "ride.mp4"])
+def test_a_file_that_is_missing_is_told_with_names_near_it(tmp_path: Path, name: str) -> None:
+    for near in ("shot01.png", "shot2.png", "rides.mp4", "notes.txt"):
+        (tmp_path / near).touch()
+    expected = r"Near it: shot\d+\.png, shot\d+\.png\." if name == "shot1.png" else r"Near it: rides\.mp4\."
+
+    with pytest.raises(SourceError, match=rf"{name} does not exist\. .*{expected}"), open_source(f"{tmp_path}/{name}"):
+        pass
+
+
+def test_an_image_that_is_missing_with_nothing_near_it_is_told(tmp_path: Path) -> None:
+    message = r"nowhere/a\.png does not exist\. Give an image, a folder of images or a video"
+    with pytest.raises(SourceError, match=message), open_source(f"{tmp_path}/nowhere/a.png"):
         pass
 
 

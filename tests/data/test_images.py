@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_seg.data.images import ImageFolder, list_images, natural_key, read_image, read_labels
+from edge_seg.data.images import ImageFolder, label_paths, list_images, natural_key, read_image, read_labels
 from edge_seg.errors import DataError, SourceError
 from edge_seg.types import VOID, UInt8Array
 
@@ -110,6 +110,34 @@ def test_coloured_labels_are_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"a\.png is uint8 \[30, 40, 3\]; labels are 8-bit pictures of one channel"):
         read_labels(path, classes=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [([cv2.IMWRITE_WEBP_QUALITY, 80], "a.webp"), ([], "a.jpg"), ([], "a.png")]
+)
+def test_labels_that_are_compressed_with_loss_are_refused_under_any_name(
+    tmp_path: Path, options: list[int], name: str
+) -> None:
+    encoded = cv2.imencode(".webp" if options else ".jpg", np.zeros((30, 40), np.uint8), options)[1]
+    (tmp_path / name).write_bytes(bytes(encoded))
+
+    with pytest.raises(DataError, match=rf"{name} is compressed with loss"):
+        read_labels(tmp_path / name, classes=3)
+
+
+def test_grey_labels_in_three_channels_are_those_of_one(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2, VOID]], np.uint8)
+    path = write(tmp_path / "a.png", np.repeat(labels[:, :, None], 3, axis=2))
+
+    assert read_labels(path, classes=3).tolist() == labels.tolist()
+
+
+def test_of_several_labels_of_a_stem_png_is_taken(tmp_path: Path) -> None:
+    images = [write(tmp_path / "images" / "a.jpg", picture())]
+    for suffix in (".bmp", ".jpg", ".png", ".tif"):
+        write(tmp_path / "labels" / f"a{suffix}", np.zeros((30, 40), np.uint8))
+
+    assert label_paths(images, tmp_path / "labels") == [tmp_path / "labels" / "a.png"]
 
 
 def folder_with_labels(tmp_path: Path, labels: UInt8Array) -> ImageFolder:

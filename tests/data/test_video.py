@@ -37,19 +37,60 @@ def test_knows_rate_and_length(clip: Path) -> None:
     assert (file.fps, file.frames) == (25.0, 12)
 
 
-def test_uneven_times_are_kept(tmp_path: Path) -> None:
-    path, times = tmp_path / "uneven.mp4", [0, 40, 200, 240]
+def write_uneven(path: Path, times: list[int], last_ms: int = 40) -> Path:
+    """A film of noise with its pictures at the given times in milliseconds, the last one shown for `last_ms`."""
+    rng, packets = np.random.default_rng(0), []
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for time_ms in times:
-            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+            noise = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(noise, format="bgr24")
             frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        packets[-1].duration = last_ms
+        container.mux(packets)
+    return path
 
-    assert [round(time_s * 1000) for _, time_s in read(path)] == times
+
+def test_uneven_times_are_kept(tmp_path: Path) -> None:
+    times = [0, 40, 200, 240]
+
+    assert [round(time_s * 1000) for _, time_s in read(write_uneven(tmp_path / "uneven.mp4", times))] == times
+
+
+SLOWER_AND_SLOWER = [0, 40, 80, 120, 160, 1000, 2000, 3000]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi", ".flv", ".mp4"])
+@pytest.mark.parametrize("last_ms", [40, 5000])
+def test_a_whole_film_of_uneven_rate_has_lost_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, last_ms: int
+) -> None:
+    file = VideoFile(write_uneven(tmp_path / f"uneven{suffix}", SLOWER_AND_SLOWER, last_ms))
+
+    with caplog.at_level(logging.WARNING):
+        assert len(list(file)) == 8
+    file.close()
+
+    assert (file.lost, caplog.text) == (0, "")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_a_film_of_uneven_rate_that_is_cut_short_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    path = write_uneven(tmp_path / f"cut{suffix}", SLOWER_AND_SLOWER)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    file = VideoFile(path)
+
+    with caplog.at_level(logging.WARNING):
+        assert len(list(file)) in (3, 4)
+    file.close()
+
+    assert file.lost >= 1 and "is damaged or cut short" in caplog.text
 
 
 @pytest.mark.parametrize("full_range", [False, True])
