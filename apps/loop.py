@@ -95,7 +95,7 @@ def _finish(item: Segmented, draw: Draw, sinks: Sequence[Sink], meters: Meters) 
     for sink in sinks:
         sink.write(picture, frame)
     end = time.perf_counter()
-    meters.age.add((drawn - frame.captured_s) * 1e3)
+    meters.age.add((end - frame.captured_s) * 1e3)
     meters.add(result, item.captured.capture_ms, (drawn - start) * 1e3, (end - drawn) * 1e3)
     meters.rate.tick(end)
     meters.score(result, frame)
