@@ -23,21 +23,27 @@ class WindowSink:
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
-        self._sized = False
+        self._shown: tuple[UInt8Array, Frame] | None = None
 
     def write(self, image: UInt8Array, frame: Frame) -> None:
-        """Show a picture; returns at once, or when a pause ends."""
-        if not self._sized:
-            self._sized = True
+        """Show a picture."""
+        if self._shown is None:
             cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
+        self._shown = image, frame
         cv2.imshow(TITLE, image)
-        self._take_key(cv2.pollKey(), image, frame)
-        while self._controls.paused and not self._controls.quit:
-            self._take_key(cv2.waitKey(PAUSE_POLL_MS), image, frame)
+        self._take_key(cv2.pollKey())
 
-    def _take_key(self, key: int, image: UInt8Array, frame: Frame) -> None:
-        if self._controls.press(key):
-            write_screenshot(image, frame)
+    def hold(self) -> bool:
+        """Take keys until a pause ends; False, at once, where there is none."""
+        if not self._controls.paused:
+            return False
+        while self._controls.paused and not self._controls.quit:
+            self._take_key(cv2.waitKey(PAUSE_POLL_MS))
+        return True
+
+    def _take_key(self, key: int) -> None:
+        if self._controls.press(key) and self._shown is not None:
+            write_screenshot(*self._shown)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:  # closed with the mouse
             self._controls.quit = True
 

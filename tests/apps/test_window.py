@@ -90,8 +90,10 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_pause_lasts_until_the_next_space(keyboard: list[int]) -> None:
     controls = Controls()
     keyboard += [ord(" "), -1, -1, ord("o"), ord(" "), ord("x")]
+    sink = WindowSink(controls)
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
 
-    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    assert sink.hold()
 
     assert keyboard == [ord("x")]
     assert (controls.paused, controls.overlay) == (False, False)
@@ -100,10 +102,21 @@ def test_a_pause_lasts_until_the_next_space(keyboard: list[int]) -> None:
 def test_q_ends_a_pause(keyboard: list[int]) -> None:
     controls = Controls()
     keyboard += [ord(" "), ord("q")]
+    sink = WindowSink(controls)
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
 
-    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    assert sink.hold()
 
     assert controls.quit
+
+
+def test_without_a_pause_nothing_is_held(keyboard: list[int]) -> None:
+    sink = WindowSink(Controls())
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    keyboard.append(ord("q"))
+
+    assert not sink.hold()
+    assert keyboard == [ord("q")]
 
 
 def test_s_writes_what_is_shown(
