@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import cv2
 
 from edge_seg.apps.controls import Controls
 from edge_seg.apps.sinks import encode_png
+from edge_seg.errors import SinkError
 from edge_seg.files import written_whole
 from edge_seg.types import Frame, UInt8Array
 
@@ -43,17 +45,26 @@ class WindowSink:
 
     def _take_key(self, key: int) -> None:
         if self._controls.press(key) and self._shown is not None:
-            write_screenshot(*self._shown)
+            _keep(*self._shown)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:  # closed with the mouse
             self._controls.quit = True
 
 
+def _keep(image: UInt8Array, frame: Frame) -> None:
+    """Write a screenshot and say how that went: the run is worth more than a picture of it."""
+    try:
+        print(f"Wrote {write_screenshot(image, frame)}", file=sys.stderr)
+    except SinkError as error:
+        print(f"No screenshot: {error}", file=sys.stderr)
+
+
 def write_screenshot(image: UInt8Array, frame: Frame) -> Path:
-    """Write the picture into the current folder, say so on stderr and give its path."""
-    path = Path(f"edge-seg-{frame.index:06d}.png")
+    """Write the picture into the current folder under a name that is free there; SinkError where that fails."""
+    stem = f"edge-seg-{frame.index:06d}"
+    names = (f"{stem}.png" if number == 1 else f"{stem}-{number}.png" for number in count(1))
+    path = next(Path(name) for name in names if not os.path.lexists(name))
     with written_whole(path) as temporary:
         temporary.write_bytes(encode_png(image))
-    print(f"Wrote {path}", file=sys.stderr)
     return path
 
 

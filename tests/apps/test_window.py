@@ -1,5 +1,6 @@
 """Keys, signals and the window."""
 
+import json
 import os
 import shutil
 import signal
@@ -132,6 +133,36 @@ def test_s_writes_what_is_shown(
     assert "Wrote edge-seg-000042.png" in capsys.readouterr().err
 
 
+def test_a_screenshot_replaces_no_other(keyboard: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [np.full((8, 9, 3), value, np.uint8) for value in (10, 20, 30)]
+
+    for image in images:  # a run each, since each starts at frame 0
+        keyboard.append(ord("s"))
+        WindowSink(Controls()).write(image, frame(0))
+
+    written = [read_image(tmp_path / f"edge-seg-000000{end}.png") for end in ("", "-2", "-3")]
+    assert np.array_equal(written, images)
+
+
+def test_a_screenshot_that_fails_is_told_and_the_run_goes_on(
+    keyboard: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    controls = Controls()
+    sink = WindowSink(controls)
+    keyboard += [ord("s"), ord("o")]
+
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(1))
+
+    assert not controls.overlay
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("No screenshot: edge-seg-000000.png cannot be written: No such file or directory.")
+
+
 def test_closing_the_window_quits(keyboard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getWindowProperty", lambda title, name: 0.0)
     controls = Controls()
@@ -193,6 +224,41 @@ def test_a_real_window_shows_pictures(x_server: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stdout == "shown\n", done.stderr
+
+
+KEYS_IN_A_WINDOW = """
+import resource, sys
+import cv2
+from edge_seg.apps.cli import main
+keys, polls = [*"s x"], []
+poll, wait = cv2.pollKey, cv2.waitKey
+
+def pressed():
+    return poll() if not keys else [poll(), ord(keys.pop(0))][1]
+
+def held(wait_ms):
+    polls.append(wait(wait_ms))
+    return ord(" ") if len(polls) == 3 else -1
+
+cv2.pollKey, cv2.waitKey = pressed, held
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    main(sys.argv[1:])
+finally:
+    assert len(polls) == 3
+"""
+
+
+def test_a_real_window_outlasts_a_full_disk_and_a_pause(x_server: str, tiny_model: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk. Keys are added to those that the window gives."""
+    source = ["--source", "drive:seed=1,size=96x72,frames=5", "--fast"]
+    command = [sys.executable, "-c", KEYS_IN_A_WINDOW, "run", "--model", str(tiny_model), *source, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 5
+    assert "No screenshot: edge-seg-000000.png cannot be written: File too large." in done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_windows_end_is_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
