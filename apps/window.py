@@ -18,6 +18,8 @@ from edge_seg.types import Frame, UInt8Array
 
 TITLE = "edge-seg"
 PAUSE_POLL_MS = 30
+TRIAL_S = 20.0
+"""A display that does not answer for so long is none."""
 
 
 class WindowSink:
@@ -83,4 +85,7 @@ def has_display() -> bool:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     trial = [sys.executable, "-c", "import cv2; cv2.namedWindow('trial'); cv2.destroyAllWindows()"]
-    return subprocess.run(trial, capture_output=True, timeout=20, check=False).returncode == 0
+    try:
+        return subprocess.run(trial, capture_output=True, timeout=TRIAL_S, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from edge_seg.apps import window
+from edge_seg.apps.cli import main
 from edge_seg.apps.controls import Controls
 from edge_seg.apps.window import WindowSink, has_display, open_window
 from edge_seg.data.images import read_image
@@ -181,6 +184,27 @@ def test_without_a_display_that_answers_there_is_none(monkeypatch: pytest.Monkey
         monkeypatch.setenv("DISPLAY", display)
 
     assert not has_display()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X is a thing of Linux")
+def test_where_the_display_does_not_answer_a_run_goes_on(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server at a display's port that takes the connection and then says nothing."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        monkeypatch.setenv("DISPLAY", f"127.0.0.1:{server.getsockname()[1] - 6000}")  # X counts its ports from there
+        monkeypatch.setattr(window, "TRIAL_S", 3.0)
+        arguments = ["run", "--model", str(tiny_model), "--source", "drive:seed=1,size=96x72,frames=2", "--json"]
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        server.setblocking(False)
+        server.accept()[0].close()  # raises where nobody has asked
+
+    assert not end.value.code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 2
+    assert "No display found: going on without a window." in captured.err
 
 
 @pytest.fixture
