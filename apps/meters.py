@@ -63,7 +63,7 @@ class Meters:
             self.stages[name].add(ms)
 
     def finish(self, frame: Frame, end_s: float) -> None:
-        """Count a frame that was finished at `end_s` seconds of `time.perf_counter()`; pauses are no part of its age."""
+        """Count a frame that was finished at `end_s` seconds of `time.perf_counter()`; pauses do not age it."""
         self._pauses = [pause for pause in self._pauses if pause[1] > frame.captured_s]  # the others are over for good
         paused_s = sum(end - max(start, frame.captured_s) for start, end in self._pauses)
         self.age.add((end_s - frame.captured_s - paused_s) * 1e3)
