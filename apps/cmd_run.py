@@ -1,7 +1,7 @@
 """`edge-seg run`: the live overlay."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,7 +105,7 @@ def _run(
     expected = min((n for n in (source.length, frames) if n is not None), default=None)
     with (
         controls.on_signals(),  # outermost: a film is finished after the loop, and Ctrl-C must not cut that short
-        _open_sinks(source, outputs, controls if shown else None) as sinks,
+        _open_sinks(source, outputs, controls if shown else None) as (sinks, hold),
         progress("run", None if source.live else expected) as step,
     ):
         report = run_loop(
@@ -117,6 +117,7 @@ def _run(
             paced=shown and not fast,
             should_stop=lambda: controls.quit,
             on_frame=step,
+            hold=hold,
         )
     if controls.quit:
         _say(f"Stopped after {report.frames} frames; what was to be written is complete.")
@@ -133,8 +134,10 @@ def _find_display() -> bool:
 
 
 @contextmanager
-def _open_sinks(source: "Source", outputs: list[Path], controls: "Controls | None") -> Iterator[list["Sink"]]:
-    """The files to write, and a window where there are controls for one."""
+def _open_sinks(
+    source: "Source", outputs: list[Path], controls: "Controls | None"
+) -> Iterator[tuple[list["Sink"], Callable[[], bool]]]:
+    """The files to write, a window where there are controls for one, and what waits while that is paused."""
     from edge_seg.apps.sinks import DEFAULT_FPS, open_sinks
     from edge_seg.apps.window import open_window
 
@@ -142,7 +145,7 @@ def _open_sinks(source: "Source", outputs: list[Path], controls: "Controls | Non
         open_sinks(outputs, None if source.live else source.fps or DEFAULT_FPS) as files,
         nullcontext() if controls is None else open_window(controls) as window,
     ):
-        yield files if window is None else [*files, window]
+        yield (files, lambda: False) if window is None else ([*files, window], window.hold)
 
 
 def _say(text: str) -> None:

@@ -65,11 +65,13 @@ def run_loop(
     paced: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     on_frame: Callable[[], None] = lambda: None,
+    hold: Callable[[], bool] = lambda: False,
 ) -> RunReport:
     """Take the source's frames, or the first `frames` of them, through segmentation and drawing into the sinks.
 
     `paced` gives frames that carry a time at that time. `should_stop` is asked between frames; `on_frame` is told of
-    each. What a thread raises is raised here.
+    each. `hold` is called after each and may keep the run waiting; True says that it did, and that time is no part of
+    any number. What a thread raises is raised here.
     """
     meters = Meters(segment.spec, segment.runtime)
     with _workers(source, segment, frames, paced=paced) as (captured, segmented):
@@ -82,6 +84,7 @@ def run_loop(
                 meters.dropped, meters.skipped = captured.dropped, source.skipped
                 _finish(item, draw, sinks, meters)
                 on_frame()
+                _hold(hold, meters)
     meters.dropped, meters.skipped = captured.dropped, source.skipped
     return meters.report()
 
@@ -95,10 +98,15 @@ def _finish(item: Segmented, draw: Draw, sinks: Sequence[Sink], meters: Meters) 
     for sink in sinks:
         sink.write(picture, frame)
     end = time.perf_counter()
-    meters.age.add((drawn - frame.captured_s) * 1e3)
+    meters.finish(frame, end)
     meters.add(result, item.captured.capture_ms, (drawn - start) * 1e3, (end - drawn) * 1e3)
-    meters.rate.tick(end)
     meters.score(result, frame)
+
+
+def _hold(hold: Callable[[], bool], meters: Meters) -> None:
+    start = time.perf_counter()
+    if hold():
+        meters.pause(start, time.perf_counter())
 
 
 @contextmanager

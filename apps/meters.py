@@ -51,12 +51,26 @@ class Meters:
         self.matrix: ConfusionMatrix | None = None
         self.dropped = 0
         self.skipped = 0
+        self._paused_s = 0.0
+        self._pauses: list[tuple[float, float]] = []
 
     def add(self, result: Result, capture_ms: float, draw_ms: float, sink_ms: float) -> None:
         """Take one frame's stage times."""
         times = (capture_ms, result.pre_ms, result.infer_ms, result.post_ms, draw_ms, sink_ms)
         for name, ms in zip(STAGES, times, strict=True):
             self.stages[name].add(ms)
+
+    def finish(self, frame: Frame, end_s: float) -> None:
+        """Count a frame that was finished at `end_s` seconds of `time.perf_counter()`; pauses do not age it."""
+        self._pauses = [pause for pause in self._pauses if pause[1] > frame.captured_s]  # the others are over for good
+        paused_s = sum(end - max(start, frame.captured_s) for start, end in self._pauses)
+        self.age.add((end_s - frame.captured_s - paused_s) * 1e3)
+        self.rate.tick(end_s - self._paused_s)
+
+    def pause(self, start_s: float, end_s: float) -> None:
+        """Leave a time out of the age of the frames that were on their way, and out of the rate."""
+        self._pauses.append((start_s, end_s))
+        self._paused_s += end_s - start_s
 
     def score(self, result: Result, frame: Frame) -> None:
         """Compare with the truth, where the frame has one."""

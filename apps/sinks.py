@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,6 +23,8 @@ SUFFIXES = (".mp4", ".png")
 ENCODER: Final = "libx264"
 ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "23"}
 ENCODER_THREADS = 1
+
+WRITE_ERRORS = (OSError, av.error.FFmpegError)
 
 
 class Sink(Protocol):
@@ -48,6 +50,10 @@ class Mp4Sink:
 
     def write(self, image: UInt8Array, frame: Frame) -> None:
         """Encode one picture."""
+        with _errors_of(self._path):
+            self._encode(image, frame)
+
+    def _encode(self, image: UInt8Array, frame: Frame) -> None:
         if self._stream is None:
             self._stream = self._open_stream(image)
             self._first_s = self._time_s(frame)
@@ -59,10 +65,12 @@ class Mp4Sink:
         self._container.mux(self._stream.encode(encoded))
 
     def finish(self) -> None:
-        """Write what the encoder still holds; SinkError where no picture came."""
+        """Write what the encoder still holds, and the film's end; SinkError where no picture came."""
         if self._stream is None:
             raise SinkError(f"{self._path} is not written: no frame came.")
-        self._container.mux(self._stream.encode(None))
+        with _errors_of(self._path):
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
 
     def _time_s(self, frame: Frame) -> float:
         if self._fps is None:
@@ -94,14 +102,16 @@ def _fit(image: UInt8Array, width: int, height: int) -> UInt8Array:
 @contextmanager
 def open_mp4(path: Path, fps: float | None) -> Iterator[Mp4Sink]:
     """A film at `path` once the block ends well, and nothing there before or otherwise."""
-    with written_whole(path) as temporary:
+    with _written_beside_others(path) as temporary:
+        with _errors_of(path):
+            container = av.open(str(temporary), "w", format="mp4")
         try:
-            with av.open(str(temporary), "w", format="mp4") as container:
-                sink = Mp4Sink(path, container, fps)
-                yield sink
-                sink.finish()
-        except av.error.FFmpegError as error:
-            raise SinkError(f"{path} cannot be written: {error.strerror}. Nothing is kept.") from error
+            sink = Mp4Sink(path, container, fps)
+            yield sink
+            sink.finish()
+        finally:
+            with suppress(*WRITE_ERRORS):  # after an error that is on its way already
+                container.close()
 
 
 class PngSink:
@@ -118,12 +128,40 @@ class PngSink:
 @contextmanager
 def open_png(path: Path) -> Iterator[PngSink]:
     """The last picture at `path` once the block ends well."""
-    with written_whole(path) as temporary:
+    with _written_beside_others(path) as temporary:
         sink = PngSink()
         yield sink
         if sink.image is None:
             raise SinkError(f"{path} is not written: no frame came.")
-        temporary.write_bytes(encode_png(sink.image))
+        with _errors_of(path):
+            temporary.write_bytes(encode_png(sink.image))
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """A block that does nothing but write this file."""
+    try:
+        yield
+    except WRITE_ERRORS as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror or error}. Nothing is kept.") from error
+
+
+class _OthersError(Exception):
+    """Stands for an OSError on its way through `written_whole`, which would tell it as its own."""
+
+
+@contextmanager
+def _written_beside_others(path: Path) -> Iterator[Path]:
+    """`written_whole` around work on other files too: an OSError out of the block is theirs and stays as it is."""
+    others: OSError | None = None
+    with suppress(_OthersError), written_whole(path) as temporary:
+        try:
+            yield temporary
+        except OSError as error:
+            others = error
+            raise _OthersError from None
+    if others is not None:
+        raise others
 
 
 def encode_png(image: UInt8Array) -> bytes:

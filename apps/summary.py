@@ -38,7 +38,7 @@ def _waterfall(report: RunReport) -> Table:
         table.add_row(name, *_cells(stage), _bar(start / whole, stage.p50 / whole, stage.p95 / whole))
         start += stage.p50
     table.add_section()
-    table.add_row("age", *_cells(report.age_ms), "from capture to the finished picture")
+    table.add_row("age", *_cells(report.age_ms), "from capture to screen and files")
     return table
 
 

@@ -145,10 +145,11 @@ from edge_seg.types import Frame
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 rng = np.random.default_rng(0)
 try:
-    with open_sinks([Path(sys.argv[1])], 25.0) as (sink,):
+    with open_sinks([Path(name) for name in sys.argv[1:]], 25.0) as sinks:
         for index in range(40):
             image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
-            sink.write(image, Frame(image, index, 0.0))
+            for sink in sinks:
+                sink.write(image, Frame(image, index, 0.0))
 except SinkError as error:
     print(error)
 """
@@ -162,4 +163,28 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, name: str) -
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
     assert f"{name} cannot be written: File too large" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a thing of POSIX")
+@pytest.mark.parametrize("names", [("a.mp4", "b.png"), ("b.png", "a.mp4"), ("a.mp4", "c.mp4")])
+def test_of_two_files_the_one_that_fails_first_is_named(tmp_path: Path, names: tuple[str, str]) -> None:
+    """The film meets the limit while pictures come, the picture would at the end."""
+    command = [sys.executable, "-c", FULL_DISK, *(str(tmp_path / name) for name in names)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.startswith(f"{tmp_path / 'a.mp4'} cannot be written: File too large")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("names", [["a.mp4"], ["a.png"], ["a.mp4", "b.png"]])
+def test_an_error_of_no_file_stays_what_it_is(tmp_path: Path, names: list[str]) -> None:
+    unplugged = OSError(19, "No such device")
+
+    with pytest.raises(OSError) as caught, open_sinks([tmp_path / name for name in names], 25.0) as sinks:
+        for sink in sinks:
+            sink.write(picture(), frame(0))
+        raise unplugged
+
+    assert caught.value is unplugged
     assert os.listdir(tmp_path) == []

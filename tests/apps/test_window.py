@@ -1,11 +1,13 @@
-"""Keys, signals and the window."""
+"""The window and its screenshots."""
 
+import json
 import os
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from edge_seg.apps import window
+from edge_seg.apps.cli import main
 from edge_seg.apps.controls import Controls
 from edge_seg.apps.window import WindowSink, has_display, open_window
 from edge_seg.data.images import read_image
@@ -24,53 +27,6 @@ XVFB = shutil.which("Xvfb")
 def frame(index: int) -> Frame:
     """A frame; what is shown is another picture."""
     return Frame(np.zeros((1, 1, 3), np.uint8), index, 0.0)
-
-
-def press(keys: str) -> Controls:
-    """Controls after some keys."""
-    controls = Controls()
-    for key in keys:
-        controls.press(ord(key))
-    return controls
-
-
-@pytest.mark.parametrize(
-    ("keys", "state"),
-    [
-        ("", (False, False, True)),
-        ("q", (True, False, True)),
-        ("Q", (True, False, True)),
-        (" ", (False, True, True)),
-        ("  ", (False, False, True)),
-        ("o", (False, False, False)),
-        ("oxO", (False, False, True)),
-    ],
-)
-def test_keys(keys: str, state: tuple[bool, bool, bool]) -> None:
-    controls = press(keys)
-
-    assert (controls.quit, controls.paused, controls.overlay) == state
-
-
-def test_only_s_asks_for_a_screenshot_and_no_key_does_nothing() -> None:
-    controls = Controls()
-
-    assert [controls.press(key) for key in (ord("s"), ord("S"), ord("x"), -1, 0x100000 + ord("s"))] == [
-        True, True, False, False, True,
-    ]  # fmt: skip
-    assert (controls.quit, controls.paused, controls.overlay) == (False, False, True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_interrupts(number: signal.Signals) -> None:
-    controls, before = Controls(), signal.getsignal(number)
-
-    with controls.on_signals():
-        os.kill(os.getpid(), number)
-        assert controls.quit
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
 
 
 @pytest.fixture
@@ -90,8 +46,10 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_pause_lasts_until_the_next_space(keyboard: list[int]) -> None:
     controls = Controls()
     keyboard += [ord(" "), -1, -1, ord("o"), ord(" "), ord("x")]
+    sink = WindowSink(controls)
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
 
-    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    assert sink.hold()
 
     assert keyboard == [ord("x")]
     assert (controls.paused, controls.overlay) == (False, False)
@@ -100,10 +58,21 @@ def test_a_pause_lasts_until_the_next_space(keyboard: list[int]) -> None:
 def test_q_ends_a_pause(keyboard: list[int]) -> None:
     controls = Controls()
     keyboard += [ord(" "), ord("q")]
+    sink = WindowSink(controls)
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
 
-    WindowSink(controls).write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    assert sink.hold()
 
     assert controls.quit
+
+
+def test_without_a_pause_nothing_is_held(keyboard: list[int]) -> None:
+    sink = WindowSink(Controls())
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    keyboard.append(ord("q"))
+
+    assert not sink.hold()
+    assert keyboard == [ord("q")]
 
 
 def test_s_writes_what_is_shown(
@@ -117,6 +86,36 @@ def test_s_writes_what_is_shown(
 
     assert np.array_equal(read_image(tmp_path / "edge-seg-000042.png"), image)
     assert "Wrote edge-seg-000042.png" in capsys.readouterr().err
+
+
+def test_a_screenshot_replaces_no_other(keyboard: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [np.full((8, 9, 3), value, np.uint8) for value in (10, 20, 30)]
+
+    for image in images:  # a run each, since each starts at frame 0
+        keyboard.append(ord("s"))
+        WindowSink(Controls()).write(image, frame(0))
+
+    written = [read_image(tmp_path / f"edge-seg-000000{end}.png") for end in ("", "-2", "-3")]
+    assert np.array_equal(written, images)
+
+
+def test_a_screenshot_that_fails_is_told_and_the_run_goes_on(
+    keyboard: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    controls = Controls()
+    sink = WindowSink(controls)
+    keyboard += [ord("s"), ord("o")]
+
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(0))
+    sink.write(np.zeros((4, 4, 3), np.uint8), frame(1))
+
+    assert not controls.overlay
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("No screenshot: edge-seg-000000.png cannot be written: No such file or directory.")
 
 
 def test_closing_the_window_quits(keyboard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +136,27 @@ def test_without_a_display_that_answers_there_is_none(monkeypatch: pytest.Monkey
         monkeypatch.setenv("DISPLAY", display)
 
     assert not has_display()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X is a thing of Linux")
+def test_where_the_display_does_not_answer_a_run_goes_on(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server at a display's port that takes the connection and then says nothing."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        monkeypatch.setenv("DISPLAY", f"127.0.0.1:{server.getsockname()[1] - 6000}")  # X counts its ports from there
+        monkeypatch.setattr(window, "TRIAL_S", 3.0)
+        arguments = ["run", "--model", str(tiny_model), "--source", "drive:seed=1,size=96x72,frames=2", "--json"]
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        server.setblocking(False)
+        server.accept()[0].close()  # raises where nobody has asked
+
+    assert not end.value.code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 2
+    assert "No display found: going on without a window." in captured.err
 
 
 @pytest.fixture
@@ -180,6 +200,41 @@ def test_a_real_window_shows_pictures(x_server: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stdout == "shown\n", done.stderr
+
+
+KEYS_IN_A_WINDOW = """
+import resource, sys
+import cv2
+from edge_seg.apps.cli import main
+keys, polls = [*"s x"], []
+poll, wait = cv2.pollKey, cv2.waitKey
+
+def pressed():
+    return poll() if not keys else [poll(), ord(keys.pop(0))][1]
+
+def held(wait_ms):
+    polls.append(wait(wait_ms))
+    return ord(" ") if len(polls) == 3 else -1
+
+cv2.pollKey, cv2.waitKey = pressed, held
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    main(sys.argv[1:])
+finally:
+    assert len(polls) == 3
+"""
+
+
+def test_a_real_window_outlasts_a_full_disk_and_a_pause(x_server: str, tiny_model: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk. Keys are added to those that the window gives."""
+    source = ["--source", "drive:seed=1,size=96x72,frames=5", "--fast"]
+    command = [sys.executable, "-c", KEYS_IN_A_WINDOW, "run", "--model", str(tiny_model), *source, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 5
+    assert "No screenshot: edge-seg-000000.png cannot be written: File too large." in done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_windows_end_is_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
