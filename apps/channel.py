@@ -61,7 +61,7 @@ class Channel(Generic[Item]):
         """End the channel for a reader that wants no more."""
         with self._changed:
             self._items.clear()
-        self.close()
+            self.close()  # before a waiting writer fills it again
 
     def get(self, timeout_s: float | None = None) -> Item | None:
         """The next item; None when `timeout_s` passes without one. EndedError at the end, or the writer's error."""

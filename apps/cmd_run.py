@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from edge_seg.apps.meters import RunReport
     from edge_seg.apps.sinks import Sink
     from edge_seg.apps.sources import Source
-    from edge_seg.segmenter import Segmenter
 
 
 def register(app: typer.Typer) -> None:
@@ -49,17 +48,15 @@ def run(
     from edge_seg.apps.sources import open_source
     from edge_seg.apps.summary import run_summary
     from edge_seg.evaluate import check_classes
-    from edge_seg.segmenter import open_segmenter
+    from edge_seg.runners import read_spec
 
     uri = _check_source(camera, source, labels)
     outputs = _check_outputs(out or [], uri)
-    with (
-        open_segmenter(model, runtime) as segment,
-        open_source(uri, labels=labels, classes=len(segment.spec.classes)) as frames_in,
-    ):
+    spec = read_spec(model)
+    with open_source(uri, labels=labels, classes=len(spec.classes)) as frames_in:
         if frames_in.class_names is not None:
-            check_classes(segment.spec.class_names, frames_in.class_names, frames_in.name)
-        report = _run(frames_in, segment, outputs, frames=frames, window=not headless, fast=fast)
+            check_classes(spec.class_names, frames_in.class_names, frames_in.name)
+        report = _run(frames_in, (model, runtime), outputs, frames=frames, window=not headless, fast=fast)
     if not report.frames:
         raise SourceError(f"{frames_in.name} gave no frame ({report.skipped} skipped). Give another source.")
     print_report(report.to_dict(), run_summary(report), as_json=as_json)
@@ -89,7 +86,7 @@ def _check_outputs(paths: list[Path], source: str) -> list[Path]:
 
 
 def _run(
-    source: "Source", segment: "Segmenter", outputs: list[Path], *, frames: int | None, window: bool, fast: bool
+    source: "Source", model: tuple[str, str], outputs: list[Path], *, frames: int | None, window: bool, fast: bool
 ) -> "RunReport":
     """Run the loop with a window where one is wanted and possible."""
     from edge_seg.apps.controls import Controls
@@ -98,23 +95,26 @@ def _run(
     from edge_seg.apps.overlay import Overlay
     from edge_seg.apps.progress import progress
     from edge_seg.apps.view import View
+    from edge_seg.segmenter import open_segmenters
 
     controls = Controls()
-    view = View(Overlay(segment.spec), Hud(), controls)
     shown = window and _find_display()
+    paced = shown and not fast
     expected = min((n for n in (source.length, frames) if n is not None), default=None)
     with (
-        controls.on_signals(),  # outermost: a film is finished after the loop, and Ctrl-C must not cut that short
+        open_segmenters(*model, throughput=not (source.live or paced)) as segments,
+        controls.on_signals(),  # outside: a film is finished after the loop, and Ctrl-C must not cut that short
         _open_sinks(source, outputs, controls if shown else None) as (sinks, hold),
         progress("run", None if source.live else expected) as step,
     ):
+        view = View(Overlay(segments[0].spec), Hud(), controls)
         report = run_loop(
             source,
-            segment,
+            segments,
             view.draw,
             sinks,
             frames=frames,
-            paced=shown and not fast,
+            paced=paced,
             should_stop=lambda: controls.quit,
             on_frame=step,
             hold=hold,

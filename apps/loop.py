@@ -1,15 +1,18 @@
-"""The run loop: capture and inference each on a thread of their own, drawing and writing on the caller's.
+"""The run loop: capture and inference on threads of their own, drawing and writing on the caller's.
 
 Drawing stays with the caller because windows want the main thread. A file's frames wait for each other; of a live
 source only the newest frame is kept. An exception on a thread reaches the caller through the channel it writes to.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import cycle, islice
 from typing import Protocol, TypeVar
 
 from edge_seg.apps.channel import POLL_S, Channel, EndedError
@@ -21,7 +24,10 @@ from edge_seg.types import Frame, Result, UInt8Array
 
 Item = TypeVar("Item")
 
-LEAVE_S = 10.0
+_log = logging.getLogger(__name__)
+
+LEAVE_S = 12.0
+"""A thread that takes longer to end hangs: OpenCV gives up a silent camera after 10 seconds."""
 LATE_S = 0.25
 """A player that is later than this, after a pause or a slow frame, goes on from there and does not hurry."""
 
@@ -57,7 +63,7 @@ class Segmented:
 
 def run_loop(
     source: Source,
-    segment: Segment,
+    segments: Sequence[Segment],
     draw: Draw,
     sinks: Sequence[Sink],
     *,
@@ -69,12 +75,14 @@ def run_loop(
 ) -> RunReport:
     """Take the source's frames, or the first `frames` of them, through segmentation and drawing into the sinks.
 
+    As many frames are segmented at a time as there are `segments`, all of one model; the order of frames stays. More
+    than one make more frames a second, and each frame older: not for a live source, nor for a paced one.
     `paced` gives frames that carry a time at that time. `should_stop` is asked between frames; `on_frame` is told of
     each. `hold` is called after each and may keep the run waiting; True says that it did, and that time is no part of
     any number. What a thread raises is raised here.
     """
-    meters = Meters(segment.spec, segment.runtime)
-    with _workers(source, segment, frames, paced=paced) as (captured, segmented):
+    meters = Meters(segments[0].spec, segments[0].runtime)
+    with _workers(source, segments, frames, paced=paced) as (captured, segmented):
         while not should_stop() and (frames is None or meters.rate.count < frames):
             try:
                 item = segmented.get(POLL_S)
@@ -111,9 +119,9 @@ def _hold(hold: Callable[[], bool], meters: Meters) -> None:
 
 @contextmanager
 def _workers(
-    source: Source, segment: Segment, frames: int | None, *, paced: bool
+    source: Source, segments: Sequence[Segment], frames: int | None, *, paced: bool
 ) -> Iterator[tuple[Channel[Captured], Channel[Segmented]]]:
-    """The two threads at work; leaving ends both, whatever they wait for."""
+    """Capture and inference at work; leaving ends both, whatever they wait for."""
     captured: Channel[Captured] = Channel(1 if source.live else 2, newest=source.live)
     segmented: Channel[Segmented] = Channel(1 if source.live else 2)
     leaving = threading.Event()
@@ -123,12 +131,11 @@ def _workers(
         wanted = _timed(source) if source.live else islice(_timed(source), frames)
         return _pace(wanted, leaving) if paced else wanted
 
-    def infer() -> Iterator[Segmented]:
-        return (Segmented(item, segment(item.frame.image)) for item in captured)
-
     threads = [
         threading.Thread(target=_feed, args=(capture, captured), name="capture", daemon=True),
-        threading.Thread(target=_feed, args=(infer, segmented), name="infer", daemon=True),
+        threading.Thread(
+            target=_feed, args=(lambda: _segmented(segments, captured), segmented), name="infer", daemon=True
+        ),
     ]
     for thread in threads:
         thread.start()
@@ -138,8 +145,10 @@ def _workers(
         leaving.set()
         captured.cancel()
         segmented.cancel()
-        for thread in threads:  # both are awake now; only a camera that hangs can take longer
+        for thread in threads:  # both are awake now
             thread.join(LEAVE_S)
+            if thread.is_alive():
+                _log.warning("The %s thread hangs, and with it perhaps %s.", thread.name, source.name)
 
 
 def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
@@ -151,6 +160,22 @@ def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
         channel.close()
     except BaseException as error:  # raised again by the reader
         channel.close(error)
+
+
+def _segmented(segments: Sequence[Segment], items: Iterable[Captured]) -> Iterator[Segmented]:
+    """Each item with its labels, in order; every one of `segments` works on one item at a time."""
+    waiting: deque[tuple[Captured, Future[Result]]] = deque()
+    with ThreadPoolExecutor(len(segments), thread_name_prefix="segment") as pool:
+        for segment, item in zip(cycle(segments), items):
+            waiting.append((item, pool.submit(segment, item.frame.image)))
+            if len(waiting) == len(segments):  # the next in the cycle is the one whose result is awaited here
+                yield _with_labels(*waiting.popleft())
+        for pair in waiting:
+            yield _with_labels(*pair)
+
+
+def _with_labels(item: Captured, result: "Future[Result]") -> Segmented:
+    return Segmented(item, result.result())
 
 
 def _timed(source: Source) -> Iterator[Captured]:

@@ -68,7 +68,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     A link stays a link, and the file that it points at is replaced. A file that is replaced keeps its mode. SinkError
     where the folder is missing or cannot be written, or the disk is full.
     """
-    target = Path(os.path.realpath(check_path(path, SinkError)))
+    checked = check_path(path, SinkError)
+    target = Path(os.path.realpath(checked)) if checked.is_symlink() else checked
     if target.exists() and not target.is_file():  # a device such as /dev/null would be replaced by a file
         raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import DataError
-from edge_seg.runners.base import RUNTIMES, Runner, choose_runtime, open_runner
+from edge_seg.runners import RUNTIMES, Runner, choose_runtime, open_runner
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Result, UInt8Array
 from edge_seg.weights import find_model
@@ -69,15 +69,17 @@ def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, t
 
 
 @contextmanager
-def open_segmenters(model: str | Path = "edge-seg-s", runtime: str = "auto") -> Iterator[list[Segmenter]]:
-    """As many Segmenters of one model as do most in a second together, each for a thread of its own.
+def open_segmenters(
+    model: str | Path = "edge-seg-s", runtime: str = "auto", *, throughput: bool = True
+) -> Iterator[list[Segmenter]]:
+    """As many Segmenters of one model as do most in a second together, or else the one that answers soonest.
 
-    Where a CPU run-time splits one picture over all cores, its threads wait for each other; so each Segmenter gets an
-    equal share of the cores, one where there are few. A single Segmenter answers sooner.
+    Where a CPU run-time splits one picture over all cores, its threads wait for each other; so for throughput each
+    Segmenter gets its share of the cores, which is one core where there are few.
     """
     path = find_model(str(model))
     count, threads = 1, 0
-    if RUNTIMES[choose_runtime(path, runtime)].splits:
+    if throughput and RUNTIMES[choose_runtime(path, runtime)].splits:
         cores = len(os.sched_getaffinity(0))
         count = min(cores, MOST_SEGMENTERS)
         threads = cores // count

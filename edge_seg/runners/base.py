@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.errors import MissingExtraError, ModelError, import_extra
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
 from edge_seg.weights import find_model
@@ -93,6 +93,19 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     if importlib.util.find_spec(chosen.package) is None:
         raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{chosen.pip}'")
     return chosen.open(path, threads)
+
+
+def read_spec(model: str | Path) -> ModelSpec:
+    """The spec inside a bundled or other artefact; ModelError as for `open_runner`."""
+    path = find_model(str(model))
+    if choose_runtime(path) == "torch":
+        import_extra("torch", "train")
+        from edge_seg.checkpoint import read_checkpoint
+
+        return read_checkpoint(path)[1]
+    from edge_seg.runners.contract import read_onnx_spec
+
+    return read_onnx_spec(path)
 
 
 def choose_runtime(path: Path, runtime: str = "auto") -> str:

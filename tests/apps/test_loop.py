@@ -91,14 +91,14 @@ def no_thread_stays() -> Iterator[None]:
 def test_a_file_gives_every_frame_in_order() -> None:
     sink = Kept()
 
-    report = run_loop(Frames(200), Segment(), draw, [sink])
+    report = run_loop(Frames(200), [Segment()], draw, [sink])
 
     assert sink.indices == list(range(200))
     assert (report.frames, report.dropped, report.skipped) == (200, 0, 0)
 
 
 def test_stages_are_what_the_segmenter_says() -> None:
-    report = run_loop(Frames(5), Segment(), draw, [])
+    report = run_loop(Frames(5), [Segment()], draw, [])
 
     assert list(report.stages_ms) == ["capture", "pre", "infer", "post", "draw", "sink"]
     assert [report.stages_ms[name].p50 for name in ("pre", "infer", "post")] == [1.0, 2.0, 3.0]
@@ -109,7 +109,7 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
     source, sink = Frames(50, live=True), Kept()
     segment = Segment(lambda index: source.finished.wait())  # the first frame takes until the source is done
 
-    report = run_loop(source, segment, draw, [sink])
+    report = run_loop(source, [segment], draw, [sink])
 
     assert sink.indices[-1] == 49
     assert len(sink.indices) == report.frames <= 2  # one at work when the others came, and the newest of those
@@ -120,20 +120,20 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
 def test_stops_after_so_many_frames(live: bool) -> None:
     source, sink = Frames(10**9, live=live), Kept()
 
-    report = run_loop(source, Segment(), draw, [sink], frames=7)
+    report = run_loop(source, [Segment()], draw, [sink], frames=7)
 
     assert report.frames == len(sink.indices) == 7
     assert live or source.given == 7
 
 
 def test_fewer_frames_than_wanted_are_no_error() -> None:
-    assert run_loop(Frames(3), Segment(), draw, [], frames=7).frames == 3
+    assert run_loop(Frames(3), [Segment()], draw, [], frames=7).frames == 3
 
 
 def test_stops_when_asked() -> None:
     sink = Kept()
 
-    report = run_loop(Frames(10**9), Segment(), draw, [sink], should_stop=lambda: len(sink.indices) >= 4)
+    report = run_loop(Frames(10**9), [Segment()], draw, [sink], should_stop=lambda: len(sink.indices) >= 4)
 
     assert report.frames == 4
 
@@ -148,7 +148,7 @@ def test_stops_when_asked_while_inference_hangs(monkeypatch: pytest.MonkeyPatch)
             hangs.wait()
 
     report = run_loop(
-        source, Segment(wait_at_one), draw, [], should_stop=lambda: bool(started), on_frame=lambda: started.append(1)
+        source, [Segment(wait_at_one)], draw, [], should_stop=lambda: bool(started), on_frame=lambda: started.append(1)
     )
     hangs.set()
     for thread in threading.enumerate():
@@ -161,7 +161,7 @@ def test_stops_when_asked_while_inference_hangs(monkeypatch: pytest.MonkeyPatch)
 def failing(place: str) -> dict[str, Any]:
     """The loop's arguments, one of which raises at frame 5."""
     source, sink = Frames(10**9), Kept()
-    arguments: dict[str, Any] = {"source": source, "segment": Segment(), "draw": draw, "sinks": [sink]}
+    arguments: dict[str, Any] = {"source": source, "segments": [Segment(), Segment()], "draw": draw, "sinks": [sink]}
     if place == "source":
 
         class Broken(Frames):
@@ -172,7 +172,7 @@ def failing(place: str) -> dict[str, Any]:
 
         arguments["source"] = Broken(10**9)
     elif place == "segment":
-        arguments["segment"] = Segment(fail_at(5))
+        arguments["segments"] = [Segment(), Segment(fail_at(5))]
     elif place == "draw":
         arguments["draw"] = lambda frame, result, meters: fail_at(5)(frame.index) or frame.image
     else:
@@ -197,11 +197,23 @@ def test_an_error_reaches_the_caller_though_both_queues_are_full() -> None:
             raise DataError("broken at the end")
 
     with pytest.raises(DataError, match="broken at the end"):
-        run_loop(Broken(4), Segment(), draw, [Kept(lambda index: failed.wait())])
+        run_loop(Broken(4), [Segment()], draw, [Kept(lambda index: failed.wait())])
+
+
+def test_segmenters_work_at_a_time_and_frames_keep_their_order() -> None:
+    """Either segmenter waits until the other is at work too: one after the other, they would wait for ever."""
+    together = threading.Barrier(2)
+    segments = [Segment(lambda index: together.wait(30)) for _ in range(2)]
+    sink = Kept()
+
+    report = run_loop(Frames(40), segments, draw, [sink])
+
+    assert report.frames == 40
+    assert sink.indices == list(range(40))
 
 
 def test_the_truth_is_counted_as_the_confusion_matrix_counts() -> None:
-    report = run_loop(Frames(8, truth=True), Segment(lambda index: None), draw, [])
+    report = run_loop(Frames(8, truth=True), [Segment(lambda index: None)], draw, [])
     matrix = ConfusionMatrix(3)
     for frame in Frames(8, truth=True):
         assert frame.truth is not None
@@ -212,7 +224,7 @@ def test_the_truth_is_counted_as_the_confusion_matrix_counts() -> None:
 
 
 def test_without_truth_there_is_no_iou() -> None:
-    report = run_loop(Frames(3), Segment(), draw, [])
+    report = run_loop(Frames(3), [Segment()], draw, [])
 
     assert report.miou_truth is None and report.class_iou is None
     assert set(report.to_dict()) == {
@@ -223,10 +235,10 @@ def test_without_truth_there_is_no_iou() -> None:
 def test_what_is_not_known_is_null_in_json() -> None:
     source = Frames(2, truth=True)
 
-    report = run_loop(source, Segment(), draw, []).to_dict()
+    report = run_loop(source, [Segment()], draw, []).to_dict()
 
     assert report["class_iou"] == {"Sky": 1.0, "Building": 1.0, "Pole": None}
-    nothing = run_loop(Frames(0), Segment(), draw, []).to_dict()
+    nothing = run_loop(Frames(0), [Segment()], draw, []).to_dict()
     assert nothing["age_ms"] == {"p50": None, "p95": None, "p99": None}
 
 
@@ -277,6 +289,6 @@ def test_a_late_player_does_not_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_paced_run_gives_every_frame() -> None:
     sink = Kept()
 
-    run_loop(Frames(5, time_s=0.001), Segment(), draw, [sink], paced=True)
+    run_loop(Frames(5, time_s=0.001), [Segment()], draw, [sink], paced=True)
 
     assert sink.indices == [0, 1, 2, 3, 4]

@@ -69,7 +69,7 @@ def test_the_age_ends_when_the_sinks_have_the_picture(clock: Clock) -> None:
         known.append(meters.age.count)
         return frame.image
 
-    report = run_loop(drive(1), Segment(), draw, [SlowSink(clock), SlowSink(clock)])
+    report = run_loop(drive(1), [Segment()], draw, [SlowSink(clock), SlowSink(clock)])
 
     assert report.age_ms.p50 == 12_000.0
     assert (report.stages_ms["draw"].p50, report.stages_ms["sink"].p50) == (2_000.0, 10_000.0)
@@ -90,7 +90,7 @@ def test_a_pause_is_part_of_no_number(clock: Clock) -> None:
         clock.move(1e6 if paused else 0.0)
         return paused
 
-    report = run_loop(drive(20), Segment(), draw, [SlowSink(clock)], hold=hold)
+    report = run_loop(drive(20), [Segment()], draw, [SlowSink(clock)], hold=hold)
 
     assert (report.frames, report.stages_ms["sink"].p99) == (20, 5_000.0)
     assert report.fps == pytest.approx(1 / 7)

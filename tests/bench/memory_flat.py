@@ -15,7 +15,7 @@ from edge_seg.apps.overlay import Overlay
 from edge_seg.apps.sinks import open_mp4
 from edge_seg.apps.sources import open_source
 from edge_seg.apps.view import View
-from edge_seg.segmenter import open_segmenter
+from edge_seg.segmenter import open_segmenters
 
 FRAMES, EVERY, ALLOWED = 10_000, 500, 0.01
 
@@ -39,12 +39,12 @@ def measure(model: str, frames: int) -> list[float]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_segmenter(model) as segment,
+        open_segmenters(model) as segments,
         open_source(f"drive:seed=1,frames={frames}") as source,
         open_mp4(Path(folder) / "a.mp4", source.fps) as sink,
     ):
-        view = View(Overlay(segment.spec), Hud(), Controls())
-        run_loop(source, segment, view.draw, [sink], on_frame=look)
+        view = View(Overlay(segments[0].spec), Hud(), Controls())
+        run_loop(source, segments, view.draw, [sink], on_frame=look)
     return found
 
 
