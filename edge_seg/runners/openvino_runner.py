@@ -45,7 +45,9 @@ class OpenVinoRunner:
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = str(threads)
         self._requests: dict[int, ov.InferRequest] = {}
-        self._request(1)
+        # The first inference of a process, on one thread: two at once can wait for each other for ever, one for the GIL
+        # and one for what pybind11 sets up on first use.
+        self.infer(np.zeros((1, self.spec.height, self.spec.width, 3), np.uint8))
 
     def _request(self, batch: int) -> ov.InferRequest:
         if batch not in self._requests:
