@@ -148,7 +148,7 @@ def _workers(
         for thread in threads:  # both are awake now
             thread.join(LEAVE_S)
             if thread.is_alive():
-                _log.warning("The %s thread hangs, and with it perhaps %s.", thread.name, source.name)
+                _log.warning("The %s thread of %s hangs.", thread.name, source.name)
 
 
 def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
