@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Protocol, TypeVar
@@ -163,12 +163,17 @@ def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
 
 
 def _segmented(segments: Sequence[Segment], items: Iterable[Captured]) -> Iterator[Segmented]:
-    """Each item with its labels, in order; every one of `segments` works on one item at a time."""
+    """Each item with its labels, in order, from the segmenters in turn, each on a thread of its own.
+
+    Of several, each has its next item at hand when it is done with one; a single one gives its labels at once.
+    """
+    most = 1 if len(segments) == 1 else 2 * len(segments)
     waiting: deque[tuple[Captured, Future[Result]]] = deque()
-    with ThreadPoolExecutor(len(segments), thread_name_prefix="segment") as pool:
-        for segment, item in zip(cycle(segments), items):
-            waiting.append((item, pool.submit(segment, item.frame.image)))
-            if len(waiting) == len(segments):  # the next in the cycle is the one whose result is awaited here
+    with ExitStack() as stack:
+        threads = [stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="segment")) for _ in segments]
+        for (segment, thread), item in zip(cycle(zip(segments, threads, strict=True)), items):
+            waiting.append((item, thread.submit(segment, item.frame.image)))
+            if len(waiting) == most:
                 yield _with_labels(*waiting.popleft())
         for pair in waiting:
             yield _with_labels(*pair)
