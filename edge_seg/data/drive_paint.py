@@ -158,7 +158,7 @@ def _at_size(material: Material, width: int, height: int) -> Texture:
     return resized(material.level(material.levels[0].covers.shape[0] / height), (width, height))
 
 
-CACHED_PX = 80
+CACHED_PX = 48
 at_size = lru_cache(maxsize=256)(_at_size)
 """Small cut-outs at their size on the screen, at most some 100 MB; far ones keep it for many frames."""
 

@@ -15,7 +15,7 @@ from edge_seg.data.drive_textures import FACADES, FENCES, GABLES, HEDGES, vary
 
 STRETCH_M = 24.0
 EYE_M = 1.3
-VARIETY = 6
+FEWEST_LOOKS, MOST_LOOKS = 3, 6
 TERRACE, GARDEN, PARK, SIDE_STREET = range(4)
 
 
@@ -115,12 +115,13 @@ def make_town(seed: int) -> Town:
 
 
 def variant_of(seed: int, pick: int, count: int) -> int:
-    """One of `count` looks, of which a town has VARIETY: it has a style, and a long drive keeps few textures.
+    """One of `count` looks, of which a town has few: it has a style, and a long drive keeps few textures.
 
-    >>> len({variant_of(5, pick, 96) for pick in range(200)})
-    6
+    >>> [len({variant_of(5, pick, count) for pick in range(200)}) for count in (96, 36, 12)]
+    [6, 4, 3]
     """
-    return (31 * seed + 7 * (pick % min(count, VARIETY))) % count
+    looks = min(MOST_LOOKS, max(FEWEST_LOOKS, count // 8))
+    return (31 * seed + 7 * (pick % looks)) % count
 
 
 @lru_cache(maxsize=256)
