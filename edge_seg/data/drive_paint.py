@@ -159,7 +159,7 @@ def _at_size(material: Material, width: int, height: int) -> Texture:
 
 
 CACHED_PX = 48
-at_size = lru_cache(maxsize=256)(_at_size)
+at_size = lru_cache(maxsize=160)(_at_size)
 """Small cut-outs at their size on the screen, at most some 100 MB; far ones keep it for many frames."""
 
 
