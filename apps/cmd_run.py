@@ -95,8 +95,10 @@ def _run(
     from edge_seg.apps.overlay import Overlay
     from edge_seg.apps.progress import progress
     from edge_seg.apps.view import View
+    from edge_seg.malloc import share_memory_between_threads
     from edge_seg.segmenter import open_segmenters
 
+    share_memory_between_threads()
     controls = Controls()
     shown = window and _find_display()
     paced = shown and not fast

@@ -1,9 +1,7 @@
 """Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
 
-import ctypes
 import dataclasses
 import logging
-import platform
 import sys
 import tempfile
 import warnings
@@ -27,6 +25,7 @@ from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, c
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, evaluate
 from edge_seg.losses import inverse_log_weights
+from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import EdgeSeg, build_model
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
@@ -104,7 +103,7 @@ def train(options: TrainOptions) -> ModelSpec:
 
     Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
@@ -229,16 +228,6 @@ def _use_bf16(precision: str) -> bool:
         return precision == "bf16"
     cpuinfo = Path("/proc/cpuinfo")
     return torch.cuda.is_available() or (cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text())
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to reuse freed memory instead of returning it: fresh pages cost a third of each CPU training step."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
-        libc.mallopt(m_top_pad, 2**28)
 
 
 def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:

@@ -17,6 +17,7 @@ from edge_seg.apps.overlay import Overlay
 from edge_seg.apps.sinks import Sink, open_mp4
 from edge_seg.apps.sources import open_source
 from edge_seg.apps.view import View
+from edge_seg.malloc import share_memory_between_threads
 from edge_seg.segmenter import open_segmenters
 
 FRAMES, EVERY, ALLOWED = 10_000, 500, 0.01
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="edge-seg-s")
     parser.add_argument("--mp4", action="store_true")
     options = parser.parse_args()
+    share_memory_between_threads()  # as `edge-seg run` does
     found = measure(options.model, FRAMES, mp4=options.mp4)
     growth = found[-1] / found[0] - 1
     print(f"growth after the first {EVERY}: {100 * growth:.2f} % (most at {max(found):.1f} MB)")
