@@ -1,8 +1,8 @@
-"""A bounded queue between two threads that either side can end, so that no thread is left waiting."""
+"""Bounded queues between threads that either side can end, so that no thread is left waiting."""
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -85,3 +85,42 @@ class Channel(Generic[Item]):
                 return
             if item is not None:
                 yield item
+
+
+class Turns(Generic[Item]):
+    """Channels taken in turn, as one: what is put goes round them, and what is got comes round in the same order.
+
+    >>> turns = Turns([Channel[int](2), Channel[int](2)])
+    >>> [turns.put(number) for number in (1, 2, 3)], turns.get(), turns.get(), turns.get()
+    ([True, True, True], 1, 2, 3)
+    """
+
+    def __init__(self, channels: Sequence[Channel[Item]]) -> None:
+        self.channels = channels
+        self._puts = self._gets = 0
+
+    @property
+    def dropped(self) -> int:
+        """Items that gave way to newer ones."""
+        return sum(channel.dropped for channel in self.channels)
+
+    def put(self, item: Item) -> bool:
+        """Hand an item to the channel whose turn it is, as `Channel.put`."""
+        self._puts += 1
+        return self.channels[(self._puts - 1) % len(self.channels)].put(item)
+
+    def get(self, timeout_s: float | None = None) -> Item | None:
+        """The next item of the channel whose turn it is, as `Channel.get`."""
+        item = self.channels[self._gets % len(self.channels)].get(timeout_s)
+        self._gets += item is not None
+        return item
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End all channels, as `Channel.close`."""
+        for channel in self.channels:
+            channel.close(error)
+
+    def cancel(self) -> None:
+        """End all channels for a reader that wants no more."""
+        for channel in self.channels:
+            channel.cancel()

@@ -38,9 +38,11 @@ def run(
     dataset = open_dataset(data)
     with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
         scores = evaluate(segment, dataset, on_image=step)
-    print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
-    if path is not None and scores.miou is not None:  # last, so that a full disk costs no scores
-        add_score(path, f"{dataset.name} mIoU", scores.miou)
+    try:  # of the two outputs, one that fails does not cost the other
+        print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
+    finally:
+        if path is not None and scores.miou is not None:
+            add_score(path, f"{dataset.name} mIoU", scores.miou)
 
 
 def _check_record(path: "Path") -> "Path":

@@ -48,15 +48,16 @@ def run(
     from edge_seg.apps.sources import open_source
     from edge_seg.apps.summary import run_summary
     from edge_seg.evaluate import check_classes
-    from edge_seg.runners import read_spec
+    from edge_seg.runners import choose_runtime, read_spec
 
     uri = _check_source(camera, source, labels)
     outputs = _check_outputs(out or [], uri)
-    spec = read_spec(model)
+    path, _ = choose_runtime(model, runtime)  # what is wrong with them is told before a camera starts
+    spec = read_spec(path)
     with open_source(uri, labels=labels, classes=len(spec.classes)) as frames_in:
         if frames_in.class_names is not None:
             check_classes(spec.class_names, frames_in.class_names, frames_in.name)
-        report = _run(frames_in, (model, runtime), outputs, frames=frames, window=not headless, fast=fast)
+        report = _run(frames_in, (path, runtime), outputs, frames=frames, window=not headless, fast=fast)
     if not report.frames:
         raise SourceError(f"{frames_in.name} gave no frame ({report.skipped} skipped). Give another source.")
     print_report(report.to_dict(), run_summary(report), as_json=as_json)
@@ -86,7 +87,7 @@ def _check_outputs(paths: list[Path], source: str) -> list[Path]:
 
 
 def _run(
-    source: "Source", model: tuple[str, str], outputs: list[Path], *, frames: int | None, window: bool, fast: bool
+    source: "Source", model: tuple[Path, str], outputs: list[Path], *, frames: int | None, window: bool, fast: bool
 ) -> "RunReport":
     """Run the loop with a window where one is wanted and possible."""
     from edge_seg.apps.controls import Controls
@@ -96,7 +97,7 @@ def _run(
     from edge_seg.apps.progress import progress
     from edge_seg.apps.view import View
     from edge_seg.malloc import share_memory_between_threads
-    from edge_seg.segmenter import open_segmenters
+    from edge_seg.segmenter import MOST_SEGMENTERS, open_segmenters
 
     share_memory_between_threads()
     controls = Controls()
@@ -104,7 +105,7 @@ def _run(
     paced = shown and not fast
     expected = min((n for n in (source.length, frames) if n is not None), default=None)
     with (
-        open_segmenters(*model, throughput=not (source.live or paced)) as segments,
+        open_segmenters(*model, most=1 if source.live or paced else expected or MOST_SEGMENTERS) as segments,
         controls.on_signals(),  # outside: a film is finished after the loop, and Ctrl-C must not cut that short
         _open_sinks(source, outputs, controls if shown else None) as (sinks, hold),
         progress("run", None if source.live else expected) as step,

@@ -45,7 +45,9 @@ def train(
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
-    run_dir = check_path(out, SinkError).parent if out else Path("runs") / arch
+    if out is not None and (check_path(out, SinkError).suffix != ".pt" or out.is_dir()):
+        raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
+    run_dir = out.parent if out else Path("runs") / arch
     options = TrainOptions(
         data=data,
         out=out or run_dir / f"{arch}.pt",

@@ -7,15 +7,14 @@ source only the newest frame is kept. An exception on a thread reaches the calle
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from functools import partial
+from itertools import islice
 from typing import Protocol, TypeVar
 
-from edge_seg.apps.channel import POLL_S, Channel, EndedError
+from edge_seg.apps.channel import POLL_S, Channel, EndedError, Turns
 from edge_seg.apps.meters import Meters, RunReport
 from edge_seg.apps.sinks import Sink
 from edge_seg.apps.sources import Source
@@ -77,6 +76,7 @@ def run_loop(
 
     As many frames are segmented at a time as there are `segments`, all of one model; the order of frames stays. More
     than one make more frames a second, and each frame older: not for a live source, nor for a paced one.
+
     `paced` gives frames that carry a time at that time. `should_stop` is asked between frames; `on_frame` is told of
     each. `hold` is called after each and may keep the run waiting; True says that it did, and that time is no part of
     any number. What a thread raises is raised here.
@@ -89,11 +89,11 @@ def run_loop(
             except EndedError:
                 break
             if item is not None:
-                meters.dropped, meters.skipped = captured.dropped, source.skipped
+                meters.lose(captured.dropped, source.skipped)
                 _finish(item, draw, sinks, meters)
                 on_frame()
-                _hold(hold, meters)
-    meters.dropped, meters.skipped = captured.dropped, source.skipped
+                _hold(hold, meters, captured)
+    meters.lose(captured.dropped, source.skipped)
     return meters.report()
 
 
@@ -111,19 +111,20 @@ def _finish(item: Segmented, draw: Draw, sinks: Sequence[Sink], meters: Meters) 
     meters.score(result, frame)
 
 
-def _hold(hold: Callable[[], bool], meters: Meters) -> None:
-    start = time.perf_counter()
+def _hold(hold: Callable[[], bool], meters: Meters, captured: Turns[Captured]) -> None:
+    start, dropped = time.perf_counter(), captured.dropped
     if hold():
-        meters.pause(start, time.perf_counter())
+        meters.pause(start, time.perf_counter(), captured.dropped - dropped)
 
 
 @contextmanager
 def _workers(
     source: Source, segments: Sequence[Segment], frames: int | None, *, paced: bool
-) -> Iterator[tuple[Channel[Captured], Channel[Segmented]]]:
-    """Capture and inference at work; leaving ends both, whatever they wait for."""
-    captured: Channel[Captured] = Channel(1 if source.live else 2, newest=source.live)
-    segmented: Channel[Segmented] = Channel(1 if source.live else 2)
+) -> Iterator[tuple[Turns[Captured], Turns[Segmented]]]:
+    """Capture and inference at work, each segmenter with a channel to it and one from it; leaving ends all of them."""
+    capacity = 1 if source.live or len(segments) > 1 else 2
+    captured = Turns([Channel[Captured](capacity, newest=source.live) for _ in segments])
+    segmented = Turns([Channel[Segmented](capacity) for _ in segments])
     leaving = threading.Event()
 
     def capture() -> Iterator[Captured]:
@@ -131,56 +132,43 @@ def _workers(
         wanted = _timed(source) if source.live else islice(_timed(source), frames)
         return _pace(wanted, leaving) if paced else wanted
 
-    threads = [
-        threading.Thread(target=_feed, args=(capture, captured), name="capture", daemon=True),
-        threading.Thread(
-            target=_feed, args=(lambda: _segmented(segments, captured), segmented), name="infer", daemon=True
-        ),
-    ]
-    for thread in threads:
-        thread.start()
+    threads = [_start("capture", capture, captured, captured)]
+    for segment, before, after in zip(segments, captured.channels, segmented.channels, strict=True):
+        threads.append(_start("infer", partial(_infer, segment, before), after, segmented))
     try:
         yield captured, segmented
     finally:
         leaving.set()
         captured.cancel()
         segmented.cancel()
-        for thread in threads:  # both are awake now
+        for thread in threads:  # all are awake now
             thread.join(LEAVE_S)
             if thread.is_alive():
                 _log.warning("The %s thread of %s hangs.", thread.name, source.name)
 
 
-def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item]) -> None:
-    """Put items into a channel until either ends; an exception ends the channel and travels through it."""
+def _start(
+    name: str, items: Callable[[], Iterator[Item]], channel: Channel[Item] | Turns[Item], group: Turns[Item]
+) -> threading.Thread:
+    # A daemon: one that hangs does not keep the program from ending.
+    thread = threading.Thread(target=_feed, args=(items, channel, group), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _feed(items: Callable[[], Iterator[Item]], channel: Channel[Item] | Turns[Item], group: Turns[Item]) -> None:
+    """Put items into a channel until either ends; an exception ends the whole group and travels through it."""
     try:
         for item in items():
             if not channel.put(item):
                 return
         channel.close()
     except BaseException as error:  # raised again by the reader
-        channel.close(error)
+        group.close(error)
 
 
-def _segmented(segments: Sequence[Segment], items: Iterable[Captured]) -> Iterator[Segmented]:
-    """Each item with its labels, in order, from the segmenters in turn, each on a thread of its own.
-
-    Of several, each has its next item at hand when it is done with one; a single one gives its labels at once.
-    """
-    most = 1 if len(segments) == 1 else 2 * len(segments)
-    waiting: deque[tuple[Captured, Future[Result]]] = deque()
-    with ExitStack() as stack:
-        threads = [stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="segment")) for _ in segments]
-        for (segment, thread), item in zip(cycle(zip(segments, threads, strict=True)), items):
-            waiting.append((item, thread.submit(segment, item.frame.image)))
-            if len(waiting) == most:
-                yield _with_labels(*waiting.popleft())
-        for pair in waiting:
-            yield _with_labels(*pair)
-
-
-def _with_labels(item: Captured, result: "Future[Result]") -> Segmented:
-    return Segmented(item, result.result())
+def _infer(segment: Segment, items: Iterable[Captured]) -> Iterator[Segmented]:
+    return (Segmented(item, segment(item.frame.image)) for item in items)
 
 
 def _timed(source: Source) -> Iterator[Captured]:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from edge_seg.metrics import ConfusionMatrix, LatencyStats, Percentiles, RateMeter, known
+from edge_seg.metrics import ConfusionMatrix, LatencyStats, Percentiles, RateMeter, none_for_nan
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Frame, Result
 
@@ -37,7 +37,7 @@ class RunReport:
 def _known_parts(value: object) -> object:
     if isinstance(value, dict):
         return {key: _known_parts(part) for key, part in value.items()}
-    return known(value) if isinstance(value, float) else value
+    return none_for_nan(value) if isinstance(value, float) else value
 
 
 class Meters:
@@ -52,6 +52,7 @@ class Meters:
         self.dropped = 0
         self.skipped = 0
         self._paused_s = 0.0
+        self._dropped_in_pauses = 0
         self._pauses: list[tuple[float, float]] = []
 
     def add(self, result: Result, capture_ms: float, draw_ms: float, sink_ms: float) -> None:
@@ -67,10 +68,15 @@ class Meters:
         self.age.add((end_s - frame.captured_s - paused_s) * 1e3)
         self.rate.tick(end_s - self._paused_s)
 
-    def pause(self, start_s: float, end_s: float) -> None:
-        """Leave a time out of the age of the frames that were on their way, and out of the rate."""
+    def lose(self, dropped: int, skipped: int) -> None:
+        """Take the source's counts so far: frames that gave way to newer ones, and those that could not be read."""
+        self.dropped, self.skipped = dropped - self._dropped_in_pauses, skipped
+
+    def pause(self, start_s: float, end_s: float, dropped: int) -> None:
+        """Leave a time, and the frames dropped in it, out of the age of frames on their way, the rate and the drops."""
         self._pauses.append((start_s, end_s))
         self._paused_s += end_s - start_s
+        self._dropped_in_pauses += dropped
 
     def score(self, result: Result, frame: Frame) -> None:
         """Compare with the truth, where the frame has one."""

@@ -20,7 +20,8 @@ def print_report(report: Mapping[str, object], text: RenderableType, *, as_json:
             print(json.dumps(report, allow_nan=False))
         else:
             Console(highlight=False).print(text)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed from the start
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough: Typer ends the command quietly
         raise
     except OSError as error:

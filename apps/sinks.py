@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import SinkError
-from edge_seg.files import written_whole
+from edge_seg.files import errors_of, written_whole
 from edge_seg.types import Frame, UInt8Array
 
 DEFAULT_FPS = 25.0
@@ -50,7 +50,7 @@ class Mp4Sink:
 
     def write(self, image: UInt8Array, frame: Frame) -> None:
         """Encode one picture."""
-        with _errors_of(self._path):
+        with errors_of(self._path, kinds=WRITE_ERRORS):
             self._encode(image, frame)
 
     def _encode(self, image: UInt8Array, frame: Frame) -> None:
@@ -68,7 +68,7 @@ class Mp4Sink:
         """Write what the encoder still holds, and the film's end; SinkError where no picture came."""
         if self._stream is None:
             raise SinkError(f"{self._path} is not written: no frame came.")
-        with _errors_of(self._path):
+        with errors_of(self._path, kinds=WRITE_ERRORS):
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
@@ -102,8 +102,8 @@ def _fit(image: UInt8Array, width: int, height: int) -> UInt8Array:
 @contextmanager
 def open_mp4(path: Path, fps: float | None) -> Iterator[Mp4Sink]:
     """A film at `path` once the block ends well, and nothing there before or otherwise."""
-    with _written_beside_others(path) as temporary:
-        with _errors_of(path):
+    with written_whole(path) as temporary:
+        with errors_of(path, kinds=WRITE_ERRORS):
             container = av.open(str(temporary), "w", format="mp4")
         try:
             sink = Mp4Sink(path, container, fps)
@@ -128,40 +128,13 @@ class PngSink:
 @contextmanager
 def open_png(path: Path) -> Iterator[PngSink]:
     """The last picture at `path` once the block ends well."""
-    with _written_beside_others(path) as temporary:
+    with written_whole(path) as temporary:
         sink = PngSink()
         yield sink
         if sink.image is None:
             raise SinkError(f"{path} is not written: no frame came.")
-        with _errors_of(path):
+        with errors_of(path):
             temporary.write_bytes(encode_png(sink.image))
-
-
-@contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
-    """A block that does nothing but write this file."""
-    try:
-        yield
-    except WRITE_ERRORS as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror or error}. Nothing is kept.") from error
-
-
-class _OthersError(Exception):
-    """Stands for an OSError on its way through `written_whole`, which would tell it as its own."""
-
-
-@contextmanager
-def _written_beside_others(path: Path) -> Iterator[Path]:
-    """`written_whole` around work on other files too: an OSError out of the block is theirs and stays as it is."""
-    others: OSError | None = None
-    with suppress(_OthersError), written_whole(path) as temporary:
-        try:
-            yield temporary
-        except OSError as error:
-            others = error
-            raise _OthersError from None
-    if others is not None:
-        raise others
 
 
 def encode_png(image: UInt8Array) -> bytes:

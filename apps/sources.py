@@ -17,7 +17,7 @@ from edge_seg.data import DATASET_SCHEMES, open_dataset
 from edge_seg.data.camvid import layout_hint
 from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
 from edge_seg.data.video import VideoFile
-from edge_seg.errors import DataError, SourceError
+from edge_seg.errors import LabelError, SourceError
 from edge_seg.files import check_path
 from edge_seg.types import VOID, Dataset, Frame
 
@@ -147,8 +147,8 @@ def _hint_at_camvid(images: Path, labels: Path | None) -> Iterator[None]:
     """Add to an error with labels what to type where the folders are CamVid's, or lie as its do."""
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{error}{layout_hint(images, labels) if labels else ''}") from None
+    except LabelError as error:
+        raise LabelError(f"{error}{layout_hint(images, labels) if labels else ''}") from None
 
 
 class DatasetSource:

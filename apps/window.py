@@ -13,7 +13,7 @@ import cv2
 from edge_seg.apps.controls import Controls
 from edge_seg.apps.sinks import encode_png
 from edge_seg.errors import SinkError
-from edge_seg.files import written_whole
+from edge_seg.files import write_whole
 from edge_seg.types import Frame, UInt8Array
 
 TITLE = "edge-seg"
@@ -65,8 +65,7 @@ def write_screenshot(image: UInt8Array, frame: Frame) -> Path:
     stem = f"edge-seg-{frame.index:06d}"
     names = (f"{stem}.png" if number == 1 else f"{stem}-{number}.png" for number in count(1))
     path = next(Path(name) for name in names if not os.path.lexists(name))
-    with written_whole(path) as temporary:
-        temporary.write_bytes(encode_png(image))
+    write_whole(path, encode_png(image))
     return path
 
 

@@ -16,7 +16,7 @@ from edge_seg.calib.images import calibration_images, pick_indices
 from edge_seg.calib.input_cut import cut_input, input_override
 from edge_seg.calib.integer_tail import use_integer_tail
 from edge_seg.errors import ModelError
-from edge_seg.files import written_whole
+from edge_seg.files import write_whole
 from edge_seg.runners.contract import check_contract, load_onnx, write_spec
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Dataset, UInt8Array
@@ -57,8 +57,7 @@ def quantize(
     int8_spec = dataclasses.replace(spec, precision="INT8", scores={})
     write_spec(quantized, int8_spec)
     check_contract(quantized, out.name)
-    with written_whole(out) as temporary:
-        onnx.save_model(quantized, temporary)
+    write_whole(out, quantized.SerializeToString())
     return int8_spec
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from edge_seg.errors import ModelError
-from edge_seg.files import check_path, written_whole
+from edge_seg.files import check_path, write_whole
 from edge_seg.models import EdgeSeg, build_model
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 
@@ -17,8 +17,7 @@ def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> No
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     buffer = io.BytesIO()  # torch.save turns a full disk into an error of its own
     torch.save({"arch": arch, METADATA_KEY: spec.to_json(), "state_dict": weights}, buffer)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:

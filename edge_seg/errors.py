@@ -4,6 +4,7 @@
     ├── MissingExtraError   an optional package is not installed
     ├── ModelError          a model file that is missing, damaged or keeps another contract
     ├── DataError           a data set, image or label file that cannot be used
+    │   └── LabelError      labels that are missing, no label picture, or hold values of no class
     ├── SourceError         a camera, video or folder that gives no frames
     └── SinkError           an output that cannot be written
 
@@ -29,6 +30,10 @@ class ModelError(EdgeSegError):
 
 class DataError(EdgeSegError):
     """A data set, image or label file cannot be used."""
+
+
+class LabelError(DataError):
+    """Labels are missing, no label picture, or hold values of no class."""
 
 
 class SourceError(EdgeSegError):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_seg.errors import DataError
-from edge_seg.metrics import ConfusionMatrix, known
+from edge_seg.metrics import ConfusionMatrix, none_for_nan
 from edge_seg.segmenter import Segmenter
 from edge_seg.types import Dataset
 
@@ -77,13 +77,13 @@ def score(segment: Segmenter, matrix: ConfusionMatrix, images: int) -> Scores:
         runtime=segment.runtime,
         precision=segment.spec.precision,
         images=images,
-        miou=known(matrix.miou()),
+        miou=none_for_nan(matrix.miou()),
         class_iou=_by_class(names, matrix.class_iou()),
         class_recall=_by_class(names, matrix.class_recall()),
-        class_accuracy=known(matrix.class_accuracy()),
-        global_accuracy=known(matrix.global_accuracy()),
+        class_accuracy=none_for_nan(matrix.class_accuracy()),
+        global_accuracy=none_for_nan(matrix.global_accuracy()),
     )
 
 
 def _by_class(names: tuple[str, ...], values: NDArray[np.float64]) -> dict[str, float | None]:
-    return {name: known(value) for name, value in zip(names, values.tolist(), strict=True)}
+    return {name: none_for_nan(value) for name, value in zip(names, values.tolist(), strict=True)}

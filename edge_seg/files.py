@@ -66,30 +66,43 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary name, renamed to `path` when the block ends well and removed when it does not.
 
     A link stays a link, and the file that it points at is replaced. A file that is replaced keeps its mode. SinkError
-    where the folder is missing or cannot be written, or the disk is full.
+    where the folder is missing or cannot be written; what the block raises is its own: see `errors_of`.
     """
     checked = check_path(path, SinkError)
     target = Path(os.path.realpath(checked)) if checked.is_symlink() else checked
     if target.exists() and not target.is_file():  # a device such as /dev/null would be replaced by a file
         raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-    try:
+    with errors_of(path, "Choose a folder that exists and is yours."):
         # Of `path` the suffix, which says the format; of its name not all, since the temporary one is longer.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:20]}.", suffix=path.suffix, dir=target.parent)
         os.close(handle)
-    except OSError as error:
-        raise SinkError(
-            f"{path} cannot be written: {error.strerror}. Choose a folder that exists and is yours."
-        ) from None
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror or error}.") from error
+        with errors_of(path):
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; SinkError where it cannot be written."""
+    with written_whole(path) as temporary, errors_of(path):
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def errors_of(
+    path: Path, advice: str = "Nothing is kept.", *, kinds: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
+    """Turn the errors of a block that does nothing but write `path`, those of `kinds`, into SinkError."""
+    try:
+        yield
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SinkError(f"{path} cannot be written: {reason}. {advice}") from error
 
 
 def _umask() -> int:

@@ -69,10 +69,10 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def known(value: float) -> float | None:
+def none_for_nan(value: float) -> float | None:
     """None for NaN, which JSON does not have: what is not defined is not known.
 
-    >>> known(0.5), known(float("nan"))
+    >>> none_for_nan(0.5), none_for_nan(float("nan"))
     (0.5, None)
     """
     return None if math.isnan(value) else value
@@ -101,7 +101,7 @@ class LatencyStats:
     """Times in milliseconds, kept in bounded memory: exact up to `capacity`, a uniform sample (Vitter's R) beyond."""
 
     def __init__(self, capacity: int = 20_000) -> None:
-        self._values = np.empty(capacity, np.float32)
+        self._values = np.full(capacity, np.nan, np.float32)  # touched at once, so that a long run does not grow
         self._rng = np.random.default_rng(0)
         self.count = 0
 

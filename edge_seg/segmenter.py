@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 
 from edge_seg.errors import DataError
-from edge_seg.runners import RUNTIMES, Runner, choose_runtime, open_runner
+from edge_seg.runners import Runner, choose_runtime, open_runner
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Result, UInt8Array
-from edge_seg.weights import find_model
 
 MOST_SEGMENTERS = 4
 
@@ -70,18 +69,17 @@ def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, t
 
 @contextmanager
 def open_segmenters(
-    model: str | Path = "edge-seg-s", runtime: str = "auto", *, throughput: bool = True
+    model: str | Path = "edge-seg-s", runtime: str = "auto", *, most: int = MOST_SEGMENTERS
 ) -> Iterator[list[Segmenter]]:
-    """As many Segmenters of one model as do most in a second together, or else the one that answers soonest.
+    """Up to `most` Segmenters of one model, each for a thread of its own; `most` 1 gives the one that answers soonest.
 
-    Where a CPU run-time splits one picture over all cores, its threads wait for each other; so for throughput each
-    Segmenter gets its share of the cores, which is one core where there are few.
+    Where a CPU run-time splits one picture over all cores, its threads wait for each other. So several Segmenters, each
+    with its share of the cores, do more in a second. Other run-times have one Segmenter.
     """
-    path = find_model(str(model))
-    count, threads = 1, 0
-    if throughput and RUNTIMES[choose_runtime(path, runtime)].splits:
-        cores = len(os.sched_getaffinity(0))
-        count = min(cores, MOST_SEGMENTERS)
-        threads = cores // count
+    path, chosen = choose_runtime(model, runtime)
+    cores = len(os.sched_getaffinity(0))
+    count = max(1, min(cores, most, MOST_SEGMENTERS)) if chosen.more_as_several else 1
+    # 0 leaves it to the run-time; several share the cores evenly, the first ones taking what is left over.
+    threads = [0] if count == 1 else [cores // count + (i < cores % count) for i in range(count)]
     with ExitStack() as stack:
-        yield [stack.enter_context(open_segmenter(path, runtime, threads=threads)) for _ in range(count)]
+        yield [stack.enter_context(open_segmenter(path, runtime, threads=share)) for share in threads]

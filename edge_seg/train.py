@@ -108,10 +108,10 @@ def train(options: TrainOptions) -> ModelSpec:
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
     net = _initial_net(options, len(dataset.class_names))
-    _check_output(options)
     val = DataLoader(LabelledSet(open_dataset(options.val)), batch_size=options.batch) if options.val else None
     task = SegmentationTask(net, class_weights, lr=options.lr, weight_decay=options.weight_decay)
     saved = _read_last(task, options)
+    _check_output(options)
     if saved is not None and saved["epoch"] + 1 >= options.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
     else:

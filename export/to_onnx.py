@@ -11,7 +11,7 @@ from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
 from edge_seg.export.tidy import tidy
-from edge_seg.files import written_whole
+from edge_seg.files import errors_of, written_whole
 from edge_seg.models.deploy import Deploy
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import check_contract, write_spec
@@ -39,7 +39,8 @@ def to_onnx(checkpoint: Path, out: Path) -> ModelSpec:
     with torch.inference_mode():
         expected = deploy(image).numpy()
     with written_whole(out) as temporary:
-        onnx.save_model(model, temporary)
+        with errors_of(out):
+            temporary.write_bytes(model.SerializeToString())
         with open_runner(temporary, "onnxruntime") as runner:
             agreement = float((runner.infer(image.numpy()) == expected).mean())
         if agreement < 0.999:

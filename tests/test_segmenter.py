@@ -11,7 +11,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError
 from edge_seg.evaluate import evaluate
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.segmenter import open_segmenter, resize_image
+from edge_seg.segmenter import open_segmenter, open_segmenters, resize_image
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 72), (480, 360), (97, 31), (1, 1), (40, 300)])
@@ -80,3 +80,21 @@ def test_scores_are_those_of_one_matrix_over_the_set(tiny_model: Path) -> None:
         "class_accuracy",
         "global_accuracy",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "most", "threads"), [(2, 4, [1, 1]), (7, 4, [2, 2, 2, 1]), (7, 1, [0]), (16, 3, [6, 5, 5]), (1, 4, [0])]
+)
+def test_segmenters_share_the_cores(
+    cores: int, most: int, threads: list[int], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    with open_segmenters(tiny_model, "onnxruntime", most=most) as segments:
+        sessions = [segment._runner._session for segment in segments]  # type: ignore[attr-defined]
+
+        assert [session.get_session_options().intra_op_num_threads for session in sessions] == threads
+
+
+def test_pytorch_has_one_segmenter(tiny_checkpoint: Path) -> None:
+    with open_segmenters(tiny_checkpoint) as segments:
+        assert len(segments) == 1

@@ -12,7 +12,7 @@ from edge_seg.data.drive_cars import footprint, vehicle
 from edge_seg.data.drive_ground import make_ground
 from edge_seg.data.drive_light import backdrop, make_lens
 from edge_seg.data.drive_paint import Canvas
-from edge_seg.data.drive_things import distance, paint_thing, reach_m
+from edge_seg.data.drive_things import FAR_M, distance, paint_thing, reach_m
 from edge_seg.data.drive_traffic import movers
 from edge_seg.data.drive_world import STRETCH_M, Parked, Thing, make_town, stretch_things
 from edge_seg.errors import DataError
@@ -20,7 +20,6 @@ from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import Frame
 
 FPS = 25.0
-SIGHT_M = 100.0
 BEHIND_M = -6.0
 MIN_SIDE, MAX_SIDE, MAX_FRAMES = 32, 4096, 10_000_000
 OPTION = re.compile(r"seed=(?P<seed>\d{1,9})|size=(?P<width>\d{1,9})x(?P<height>\d{1,9})|frames=(?P<frames>\d{1,9})")
@@ -89,7 +88,7 @@ class Drive:
 
     def _in_sight(self, camera: Camera, seconds: float) -> list[Thing]:
         """All things ahead, from far to near."""
-        first, last = int(camera.s // STRETCH_M) - 1, int((camera.s + SIGHT_M) // STRETCH_M)
+        first, last = int(camera.s // STRETCH_M) - 1, int((camera.s + FAR_M) // STRETCH_M)
         still = [t for k in range(first, last + 1) for side in (-1, 1) for t in stretch_things(self._town, k, side)]
         placed = [(distance(camera, t), t) for t in still + movers(self._town, seconds, camera)]
         seen = [pair for pair in placed if BEHIND_M < pair[0] < reach_m(pair[1])]

@@ -160,7 +160,7 @@ def _at_size(material: Material, width: int, height: int) -> Texture:
 
 CACHED_PX = 48
 at_size = lru_cache(maxsize=160)(_at_size)
-"""Small cut-outs at their size on the screen, at most some 100 MB; far ones keep it for many frames."""
+"""Small cut-outs at their size on the screen, a few MB at most; far ones keep it for many frames."""
 
 
 def _part(material: Material, size: tuple[int, int], seen: tuple[int, int, int, int]) -> Texture:

@@ -11,6 +11,9 @@ from edge_seg.data.drive_sprites import WALK_PHASES, cyclist, cyclist_side, pers
 from edge_seg.data.drive_textures import blank_wall, facade, fence, gable, hedge
 from edge_seg.data.drive_world import Cutout, Parked, Post, Slab, Thing, Wall
 
+FAR_M = 100.0
+"""Nothing farther ahead is drawn."""
+
 
 def distance(camera: Camera, thing: Thing) -> float:
     """Metres ahead of the camera, of the far end where the thing reaches along the road: the painter's order."""
@@ -28,7 +31,7 @@ def distance(camera: Camera, thing: Thing) -> float:
 def reach_m(thing: Thing) -> float:
     """How far a thing can be seen: what is big from afar, the rest closer."""
     big = isinstance(thing, Wall) or (isinstance(thing, Cutout) and thing.kind == "tree")
-    return 100.0 if big else 75.0
+    return FAR_M if big else 0.75 * FAR_M
 
 
 def paint_thing(canvas: Canvas, camera: Camera, thing: Thing) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_seg.errors import DataError, SourceError
+from edge_seg.errors import DataError, LabelError, SourceError
 from edge_seg.files import check_path, list_folder, near_names
 from edge_seg.types import VOID, Frame, UInt8Array
 
@@ -33,23 +33,28 @@ def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
     DataError for unknown values, for more than one channel unless all are alike, and for lossy compression.
     """
     data = _read(path)
-    if _is_lossy(data[:16].tobytes()):
+    if _is_lossy(data.tobytes()):
         raise DataError(f"{path} is compressed with loss, which changes labels. Write labels as .png.")
     labels = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if labels.ndim == 3 and (labels == labels[:, :, :1]).all():  # as WebP, which knows no grey, has to keep them
         labels = labels[:, :, 0].copy()
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise DataError(f"{path} is {labels.dtype} {list(labels.shape)}; labels are 8-bit pictures of one channel.")
+        raise LabelError(f"{path} is {labels.dtype} {list(labels.shape)}; labels are 8-bit pictures of one channel.")
     labels[labels == void] = VOID
     unknown = [int(v) for v in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)) if classes <= v < VOID]
     if unknown:
-        raise DataError(f"{path} holds the values {unknown}; expected 0 to {classes - 1}, or {void} for void.")
+        raise LabelError(f"{path} holds the values {unknown}; expected 0 to {classes - 1}, or {void} for void.")
     return labels
 
 
-def _is_lossy(start: bytes) -> bool:
-    """True for the first 16 bytes of a JPEG or of a WebP other than its lossless kind."""
-    return start[:2] == b"\xff\xd8" or (start[:4] == b"RIFF" and start[12:] == b"VP8 ")
+def _is_lossy(data: bytes) -> bool:
+    """True for the content of a JPEG, or of a WebP whose picture is in a lossy chunk."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return data[:2] == b"\xff\xd8"
+    place = 12
+    while place + 8 <= len(data) and data[place : place + 4] not in (b"VP8 ", b"VP8L"):
+        place += 8 + (int.from_bytes(data[place + 4 : place + 8], "little") + 1) // 2 * 2  # chunks are padded to even
+    return data[place : place + 4] == b"VP8 "
 
 
 def _read(path: Path) -> UInt8Array:
@@ -150,13 +155,13 @@ def check_label_size(path: Path, truth: UInt8Array, image: UInt8Array) -> None:
 def label_paths(images: list[Path], folder: Path) -> list[Path]:
     """The label file of each image: in `folder`, of its stem; DataError where the folder or one of them is missing."""
     if not check_path(folder, DataError).is_dir():
-        raise DataError(f"{folder} is not a folder. Give the folder of the label pictures: --labels DIR")
+        raise LabelError(f"{folder} is not a folder. Give the folder of the label pictures: --labels DIR")
     found = [p for p in list_folder(folder, DataError) if p.suffix.lower() in LABEL_SUFFIXES]
     found.sort(key=lambda p: LABEL_SUFFIXES.index(p.suffix.lower()), reverse=True)
     by_stem = {p.stem: p for p in found}  # the last one stays
     missing = [p for p in images if p.stem not in by_stem]
     if missing:
-        raise DataError(
+        raise LabelError(
             f"{folder} lacks the labels of {len(missing)} of {len(images)} images, the first {missing[0].stem}.png."
         )
     return [by_stem[p.stem] for p in images]

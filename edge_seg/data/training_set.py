@@ -25,7 +25,7 @@ class EpochSampler(Sampler[int]):
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this, after a resume too."""
+        """Choose the epoch; Lightning calls this before each, but with worker processes too late for the first."""
         self.epoch = epoch
 
     def __len__(self) -> int:

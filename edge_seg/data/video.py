@@ -92,7 +92,7 @@ class _Track:
         self.packets = 0
         self.end_s = 0.0
         self._last_tick = 0
-        self._last_s = 0.0
+        self._last_s: float | None = None
         self._pause_s = 0.0
         self._timed = False
 
@@ -105,7 +105,8 @@ class _Track:
         if tick is None:
             return
         start_s, self._timed = float(tick * packet.time_base), bool(packet.duration)
-        self._pause_s = max(self._pause_s, abs(start_s - self._last_s))
+        if self._last_s is not None:
+            self._pause_s = max(self._pause_s, abs(start_s - self._last_s))
         self.end_s = max(self.end_s, start_s + float((packet.duration or 0) * packet.time_base))
         self._last_s, self._last_tick = start_s, max(self._last_tick, tick)
 

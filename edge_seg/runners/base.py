@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from edge_seg.errors import MissingExtraError, ModelError, import_extra
+from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
 from edge_seg.weights import find_model
@@ -60,21 +60,21 @@ def _open_openvino_bf16(path: Path, threads: int) -> Runner:
 class Runtime(NamedTuple):
     """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
 
-    `splits` is set where several runners with few threads do more in a second than one with all of them.
+    `more_as_several` is set where several runners of few threads do more in a second than one with all of them.
     """
 
     suffix: str
     package: str
     pip: str
     open: Callable[[Path, int], Runner]
-    splits: bool = False
+    more_as_several: bool = False
 
 
 RUNTIMES = {
     "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
-    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, splits=True),
-    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, splits=True),
-    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16, splits=True),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True),
+    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, more_as_several=True),
+    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True),
 }
 """The run-times by name."""
 
@@ -85,38 +85,50 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     ModelError for an artefact that is missing, damaged or not for that run-time, MissingExtraError where the run-time
     is not installed.
     """
+    path, chosen = choose_runtime(model, runtime)
+    return chosen.open(path, threads)
+
+
+def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runtime]:
+    """The artefact's path and its run-time, without opening either; errors as `open_runner`."""
     path = find_model(str(model))
-    name = choose_runtime(path, runtime)
+    name = _best_for(path) if runtime == "auto" else runtime
+    if name not in RUNTIMES:
+        raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
     chosen = RUNTIMES[name]
     if path.suffix != chosen.suffix:
         raise ModelError(f"The run-time {name} takes {chosen.suffix} files; {path.name} is none. Try --runtime auto.")
     if importlib.util.find_spec(chosen.package) is None:
         raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{chosen.pip}'")
-    return chosen.open(path, threads)
+    return path, chosen
 
 
-def read_spec(model: str | Path) -> ModelSpec:
-    """The spec inside a bundled or other artefact; ModelError as for `open_runner`."""
-    path = find_model(str(model))
-    if choose_runtime(path) == "torch":
-        import_extra("torch", "train")
-        from edge_seg.checkpoint import read_checkpoint
-
-        return read_checkpoint(path)[1]
-    from edge_seg.runners.contract import read_onnx_spec
-
-    return read_onnx_spec(path)
-
-
-def choose_runtime(path: Path, runtime: str = "auto") -> str:
-    """The name of a run-time; for auto PyTorch with a checkpoint, OpenVINO with ONNX on x86-64, else ONNX Runtime."""
-    if runtime != "auto":
-        if runtime not in RUNTIMES:
-            raise ModelError(f"Unknown run-time {runtime!r}. Choose auto, {', '.join(RUNTIMES)}.")
-        return runtime
+def _best_for(path: Path) -> str:
+    """PyTorch for a checkpoint; for ONNX, OpenVINO on x86-64 and ONNX Runtime elsewhere."""
     if path.suffix == ".pt":
         return "torch"
     if path.suffix != ".onnx":
         raise ModelError(f"No run-time takes {path.name}: expected .onnx or .pt.")
     intel = platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
     return "openvino" if intel else "onnxruntime"
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The spec inside an artefact; ModelError where it is damaged or keeps another contract."""
+    return SPEC_READERS[path.suffix](path)
+
+
+def _read_checkpoint_spec(path: Path) -> ModelSpec:
+    from edge_seg.checkpoint import read_checkpoint
+
+    return read_checkpoint(path)[1]
+
+
+def _read_onnx_spec(path: Path) -> ModelSpec:
+    from edge_seg.runners.contract import read_onnx_spec
+
+    return read_onnx_spec(path)
+
+
+SPEC_READERS = {".pt": _read_checkpoint_spec, ".onnx": _read_onnx_spec}
+"""How the spec is read, by the artefact's suffix."""

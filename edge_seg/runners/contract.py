@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from edge_seg.errors import ModelError
-from edge_seg.files import written_whole
+from edge_seg.files import write_whole
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 from edge_seg.types import UInt8Array
 
@@ -65,8 +65,7 @@ def add_score(path: Path, name: str, value: float) -> None:
     model = load_onnx(path)
     spec = check_contract(model, path.name)
     write_spec(model, dataclasses.replace(spec, scores={**spec.scores, name: value}))
-    with written_whole(path) as temporary:
-        onnx.save_model(model, temporary)
+    write_whole(path, model.SerializeToString())
 
 
 def needs_exact_float32(path: Path) -> bool:

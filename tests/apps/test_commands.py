@@ -122,3 +122,13 @@ def test_an_unknown_precision_is_wrong_usage() -> None:
 
     assert result.exit_code == 2
     assert "expected auto, bf16, fp32" in result.output
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.onnx", "folder.pt"])
+def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    (tmp_path / "folder.pt").mkdir()
+    result = CliRunner().invoke(app, ["train", "--data", "drive:frames=4", "--out", str(tmp_path / name)])
+
+    assert result.exit_code == 2
+    assert "expected the name of a checkpoint" in " ".join(result.stderr.replace("│", " ").split())

@@ -130,10 +130,12 @@ def test_fewer_frames_than_wanted_are_no_error() -> None:
     assert run_loop(Frames(3), [Segment()], draw, [], frames=7).frames == 3
 
 
-def test_stops_when_asked() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_stops_when_asked(count: int) -> None:
     sink = Kept()
+    segments = [Segment() for _ in range(count)]
 
-    report = run_loop(Frames(10**9), [Segment()], draw, [sink], should_stop=lambda: len(sink.indices) >= 4)
+    report = run_loop(Frames(10**9), segments, draw, [sink], should_stop=lambda: len(sink.indices) >= 4)
 
     assert report.frames == 4
 

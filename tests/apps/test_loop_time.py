@@ -99,8 +99,9 @@ def test_a_pause_is_part_of_no_number(clock: Clock) -> None:
 
 def test_a_frame_ages_outside_of_pauses_only() -> None:
     meters, image = Meters(SPEC, "plain"), np.zeros((1, 1, 3), np.uint8)
-    meters.pause(10.0, 20.0)
-    meters.pause(22.0, 30.0)
+    meters.pause(10.0, 20.0, 3)
+    meters.pause(22.0, 30.0, 4)
+    meters.lose(9, 1)
 
     meters.finish(Frame(image, 0, 5.0), 31.0)  # 5 s before the first pause, 2 between, 1 after
     meters.finish(Frame(image, 1, 25.0), 32.0)  # came during the second
@@ -109,3 +110,4 @@ def test_a_frame_ages_outside_of_pauses_only() -> None:
     assert meters.age.percentiles().p50 == 3_000.0
     assert meters.age.percentiles().p99 == pytest.approx(7_900.0)  # 98 parts of 8 s, 2 of 3 s
     assert meters.rate.rate() == pytest.approx(2 / 3)
+    assert (meters.dropped, meters.skipped) == (2, 1)

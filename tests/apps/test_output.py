@@ -62,3 +62,10 @@ def test_a_closed_pipe_ends_quietly(name: str, tiny_model: Path, closed: int) ->
     done = ended(name, tiny_model, closed)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_stdout_that_is_closed_from_the_start_ends_without_a_traceback(tiny_model: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "edge_seg.apps", "models"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False, env=BUFFERED)
+
+    assert "Traceback" not in done.stderr

@@ -46,8 +46,32 @@ class Camera:
         print("The camera is released.", file=sys.stderr)
 HANGS = sys.argv.pop(1) == "hangs"
 cv2.VideoCapture = lambda number: Camera()
-loop.LEAVE_S = 0.0 if HANGS else loop.LEAVE_S
+loop.LEAVE_S = 1.0 if HANGS else loop.LEAVE_S
 main(sys.argv[1:])
+"""
+
+INFERENCE = """
+import sys, threading, time
+import numpy as np
+from edge_seg.apps import loop
+from edge_seg.data import open_dataset
+from edge_seg.apps.sources import DatasetSource
+from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.types import Result
+loop.LEAVE_S = 1.0
+hangs = threading.Event()
+class Segment:
+    spec, runtime = ModelSpec("tiny", CAMVID_CLASSES, 96, 72, "nothing"), "plain"
+    def __init__(self, fails):
+        self.fails = fails
+    def __call__(self, image):
+        if self.fails:
+            hangs.wait()
+            raise RuntimeError("the second one failed")
+        hangs.set()
+        threading.Event().wait()
+source = DatasetSource(open_dataset("drive:seed=1,size=96x72,frames=6"))
+loop.run_loop(source, [Segment(False), Segment(True)], lambda frame, result, meters: frame.image, [])
 """
 
 
@@ -100,3 +124,11 @@ def test_a_camera_that_hangs_is_told_and_costs_no_film(tmp_path: Path, tiny_mode
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == pictures(tmp_path) == 1
     assert "The capture thread of camera 0 hangs." in done.stderr
+
+
+def test_an_inference_that_hangs_hides_no_error_and_keeps_no_program_from_ending() -> None:
+    done = subprocess.run([sys.executable, "-c", INFERENCE], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("RuntimeError: the second one failed")
+    assert "The infer thread of drive seed 1 hangs." in done.stderr

@@ -125,6 +125,17 @@ def test_labels_that_are_compressed_with_loss_are_refused_under_any_name(
         read_labels(tmp_path / name, classes=3)
 
 
+def test_a_lossy_picture_in_an_extended_webp_is_found_behind_its_other_chunks(tmp_path: Path) -> None:
+    plain = bytes(cv2.imencode(".webp", np.zeros((30, 40), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 80])[1])
+    extended = b"VP8X" + (10).to_bytes(4, "little") + bytes([0x08, 0, 0, 0, 39, 0, 0, 29, 0, 0])
+    odd = b"EXIF" + (3).to_bytes(4, "little") + b"abc" + b"\0"
+    body = b"WEBP" + extended + odd + plain[12:]
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+
+    with pytest.raises(DataError, match=r"a\.webp is compressed with loss"):
+        read_labels(tmp_path / "a.webp", classes=3)
+
+
 def test_grey_labels_in_three_channels_are_those_of_one(tmp_path: Path) -> None:
     labels = np.array([[0, 1, 2, VOID]], np.uint8)
     path = write(tmp_path / "a.png", np.repeat(labels[:, :, None], 3, axis=2))

@@ -78,11 +78,11 @@ def test_a_whole_film_of_uneven_rate_has_lost_nothing(
     assert (file.lost, caplog.text) == (0, "")
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+@pytest.mark.parametrize(("suffix", "start_ms"), [(".mkv", 0), (".flv", 0), (".mkv", 20_000)])
 def test_a_film_of_uneven_rate_that_is_cut_short_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, start_ms: int
 ) -> None:
-    path = write_uneven(tmp_path / f"cut{suffix}", SLOWER_AND_SLOWER)
+    path = write_uneven(tmp_path / f"cut{suffix}", [start_ms + time_ms for time_ms in SLOWER_AND_SLOWER])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     file = VideoFile(path)
 

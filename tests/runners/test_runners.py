@@ -12,7 +12,7 @@ import pytest
 
 from edge_seg.data.drive import Drive
 from edge_seg.errors import MissingExtraError, ModelError
-from edge_seg.runners import RUNTIMES, open_runner
+from edge_seg.runners import RUNTIMES, open_runner, read_spec
 from edge_seg.runners.contract import read_onnx_spec, write_spec
 from edge_seg.spec import METADATA_KEY
 
@@ -299,3 +299,9 @@ def test_the_first_pictures_of_a_process_may_come_on_several_threads(runtime: st
     for _ in range(30):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+def test_the_spec_is_read_without_a_run_time(artefact: tuple[str, Path]) -> None:
+    _, path = artefact
+    with open_runner(path) as runner:
+        assert read_spec(path) == runner.spec
