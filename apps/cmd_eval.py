@@ -1,20 +1,20 @@
 """`edge-seg eval`: accuracy of an artefact on a labelled data set."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
 
     from edge_seg.evaluate import Scores
+    from edge_seg.types import Frame, UInt8Array
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command(name="eval", help="Measure mIoU, class IoU, class average and global accuracy on a labelled set.")(run)
+    app.command(name="eval", help="Measure mIoU, class IoU and other accuracies on a labelled set.")(run)
 
 
 def run(
@@ -22,12 +22,14 @@ def run(
     *,
     data: Annotated[str, typer.Option(help="Labelled set: camvid:PATH/test or drive:seed=1,frames=200.")],
     runtime: Annotated[str, typer.Option(help="Run-time, or auto.")] = "auto",
+    sheet: Annotated[Path | None, typer.Option(help="PNG to write: the worst images, their truth and labels.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the mIoU into the ONNX file's spec.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
 ) -> None:
     """Evaluate and print the scores."""
     from edge_seg.apps.output import print_report
     from edge_seg.apps.progress import progress
+    from edge_seg.apps.sheet import WorstImages, check_sheet
     from edge_seg.data import open_dataset
     from edge_seg.evaluate import evaluate
     from edge_seg.runners.contract import add_score
@@ -35,9 +37,20 @@ def run(
     from edge_seg.weights import find_model
 
     path = _check_record(find_model(model)) if record else None
+    if sheet is not None:
+        check_sheet(sheet)
     dataset = open_dataset(data)
     with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
-        scores = evaluate(segment, dataset, on_image=step)
+        worst = WorstImages(segment.spec)
+
+        def look(frame: "Frame", labels: "UInt8Array") -> None:
+            step()
+            if sheet is not None:
+                worst.look(frame, labels)
+
+        scores = evaluate(segment, dataset, on_image=look)
+    if sheet is not None:
+        worst.write(sheet)
     try:  # of the two outputs, one that fails does not cost the other
         print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
     finally:
@@ -45,7 +58,7 @@ def run(
             add_score(path, f"{dataset.name} mIoU", scores.miou)
 
 
-def _check_record(path: "Path") -> "Path":
+def _check_record(path: Path) -> Path:
     """Wrong usage, before any work, unless `path` is an ONNX file of the user's own."""
     from edge_seg.weights import FOLDER
 
@@ -57,7 +70,7 @@ def _check_record(path: "Path") -> "Path":
 
 
 def scores_table(scores: "Scores", data_name: str) -> "Table":
-    """Class IoU and recall, and the means below them."""
+    """Class IoU and recall, the means below them, and the measures of the whole set."""
     from rich.table import Table
 
     title = f"{scores.model} {scores.precision} on {scores.runtime}, {data_name}, {scores.images} images"
@@ -67,7 +80,8 @@ def scores_table(scores: "Scores", data_name: str) -> "Table":
     table.add_column("recall", justify="right", footer=_number(scores.class_accuracy))
     for name, iou in scores.class_iou.items():
         table.add_row(name, _number(iou), _number(scores.class_recall[name]))
-    table.caption = f"global accuracy {_number(scores.global_accuracy)}"
+    whole = {"global accuracy": scores.global_accuracy, "boundary F1": scores.boundary_f1, "Dice": scores.dice}
+    table.caption = "\n".join(f"{name} {_number(value)}" for name, value in whole.items())
     return table
 
 

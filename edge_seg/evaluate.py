@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_seg.boundary import BoundaryF1
 from edge_seg.errors import DataError
 from edge_seg.metrics import ConfusionMatrix, none_for_nan
 from edge_seg.segmenter import Segmenter
-from edge_seg.types import Dataset
+from edge_seg.types import Dataset, Frame, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class Scores:
     class_recall: dict[str, float | None]
     class_accuracy: float | None
     global_accuracy: float | None
+    boundary_f1: float | None
+    dice: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `eval --json`."""
-        keys = "model runtime precision images miou class_iou class_accuracy global_accuracy"
+        keys = "model runtime precision images miou class_iou class_accuracy global_accuracy boundary_f1 dice"
         return {key: getattr(self, key) for key in keys.split()}
 
 
@@ -52,25 +55,28 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], data_name: str)
     )
 
 
-def evaluate(segment: Segmenter, dataset: Dataset, *, on_image: Callable[[], None] = lambda: None) -> Scores:
+def evaluate(
+    segment: Segmenter, dataset: Dataset, *, on_image: Callable[[Frame, UInt8Array], None] = lambda frame, labels: None
+) -> Scores:
     """Compare a segmenter's labels with the truth, pixel by pixel at the data set's own size.
 
     One confusion matrix is summed over the set, so that a class counts by its pixels and not by its images.
-    `on_image` is called after each image.
+    `on_image` is given each image with the labels found.
     """
     names = segment.spec.class_names
     check_classes(names, dataset.class_names, dataset.name)
-    matrix = ConfusionMatrix(len(names))
+    matrix, boundary = ConfusionMatrix(len(names)), BoundaryF1(len(names))
     for frame in dataset:
         if frame.truth is None:
             raise DataError(f"{frame.name} of {dataset.name} has no labels.")
-        matrix.update(segment(frame.image).labels, frame.truth)
-        on_image()
-    return score(segment, matrix, len(dataset))
+        labels = segment(frame.image).labels
+        matrix.update(labels, frame.truth)
+        boundary.update(labels, frame.truth)
+        on_image(frame, labels)
+    return _scores(segment, matrix, boundary, len(dataset))
 
 
-def score(segment: Segmenter, matrix: ConfusionMatrix, images: int) -> Scores:
-    """The scores that a filled confusion matrix holds."""
+def _scores(segment: Segmenter, matrix: ConfusionMatrix, boundary: BoundaryF1, images: int) -> Scores:
     names = segment.spec.class_names
     return Scores(
         model=segment.spec.name,
@@ -82,6 +88,8 @@ def score(segment: Segmenter, matrix: ConfusionMatrix, images: int) -> Scores:
         class_recall=_by_class(names, matrix.class_recall()),
         class_accuracy=none_for_nan(matrix.class_accuracy()),
         global_accuracy=none_for_nan(matrix.global_accuracy()),
+        boundary_f1=none_for_nan(boundary.mean()),
+        dice=none_for_nan(matrix.dice()),
     )
 
 

@@ -46,6 +46,14 @@ class ConfusionMatrix:
         """Share of each class's true pixels that are labelled so [C], NaN where the truth never has it."""
         return _ratio(np.diag(self.counts), self.counts.sum(1))
 
+    def class_dice(self) -> NDArray[np.float64]:
+        """Dice coefficient by class [C], 2 x intersection / (truth + labels), NaN where the class never occurs."""
+        return _ratio(2 * np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1))
+
+    def dice(self) -> float:
+        """Mean of `class_dice` over the classes that occur."""
+        return _mean(self.class_dice())
+
     def miou(self) -> float:
         """Mean of `class_iou` over the classes that occur."""
         return _mean(self.class_iou())

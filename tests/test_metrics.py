@@ -40,10 +40,10 @@ def test_class_iou_equals_the_slow_count_summed_over_the_set(pairs: list[tuple[U
     assert matrix.miou() == pytest.approx(sum(known) / len(known) if known else float("nan"), nan_ok=True)
 
 
-def test_miou_equals_torchmetrics() -> None:
+def test_miou_and_dice_equal_torchmetrics() -> None:
     pytest.importorskip("torchmetrics")
     import torch
-    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
     rng = np.random.default_rng(0)
     labels, truth = rng.integers(0, 11, (2, 50, 60), dtype=np.uint8), rng.integers(0, 12, (2, 50, 60), dtype=np.uint8)
@@ -54,7 +54,10 @@ def test_miou_equals_torchmetrics() -> None:
 
     jaccard = MulticlassJaccardIndex(num_classes=12, ignore_index=11, average="none")(guessed, true)[:11]
     accuracy = MulticlassAccuracy(num_classes=12, ignore_index=11, average="micro")(guessed, true)
+    dice = MulticlassF1Score(num_classes=12, ignore_index=11, average="none")(guessed, true)[:11]
     assert matrix.class_iou() == pytest.approx(jaccard.numpy(), abs=1e-6)
+    assert matrix.class_dice() == pytest.approx(dice.numpy(), abs=1e-6)
+    assert matrix.dice() == pytest.approx(float(dice.mean()), abs=1e-6)
     assert matrix.global_accuracy() == pytest.approx(float(accuracy), abs=1e-6)
 
 

@@ -224,7 +224,7 @@ def _lost_weights(model: onnx.ModelProto) -> None:
 
 def _wrong_attribute(model: onnx.ModelProto) -> None:
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
-    next(attribute for attribute in conv.attribute if attribute.name == "strides").ints[:] = [0, 0]
+    next(attribute for attribute in conv.attribute if attribute.name == "strides").ints[:] = [1, 1, 1]
 
 
 @pytest.mark.parametrize("damage", [_unknown_operator, _lost_weights, _wrong_attribute])
