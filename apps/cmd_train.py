@@ -1,5 +1,6 @@
 """`edge-seg train`: from labelled images to a checkpoint with its test scores."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ import typer
 from edge_seg.errors import SinkError, import_extra
 from edge_seg.files import check_path
 
+LEAST_SIDE, MOST_SIDE = 32, 4096
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -17,13 +20,18 @@ def register(app: typer.Typer) -> None:
 
 def train(
     *,
-    data: Annotated[str, typer.Option(help="Training set: camvid:PATH, or drive:frames=400 for drive frames alone.")],
+    data: Annotated[
+        str, typer.Option(help="Training set: camvid:PATH, folder:PATH, or drive:frames=400 for drive frames alone.")
+    ],
     test: Annotated[
-        str | None, typer.Option(help="Set of the final evaluation; camvid:PATH/test for camvid:PATH.")
+        str | None, typer.Option(help="Set of the final evaluation; of itself camvid:PATH/test for camvid:PATH.")
     ] = None,
     val: Annotated[str | None, typer.Option(help="Set to watch every tenth epoch; chooses nothing.")] = None,
     arch: Annotated[str, typer.Option(help="edge-seg-n or edge-seg-s.")] = "edge-seg-s",
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write; runs/ARCH/ARCH.pt where not given.")] = None,
+    size: Annotated[
+        str, typer.Option(help="Input size of the net, WxH; pictures of another size are resized.")
+    ] = "480x360",
     epochs: Annotated[int, typer.Option(min=1)] = 80,
     batch: Annotated[int, typer.Option(min=2)] = 8,
     lr: Annotated[float, typer.Option(min=0.0, help="Top learning rate.")] = 2e-3,
@@ -47,12 +55,18 @@ def train(
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
     if out is not None and (check_path(out, SinkError).suffix != ".pt" or out.is_dir()):
         raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
+    judged_on = test or default_test(data)
+    if judged_on is None:
+        raise typer.BadParameter(f"--test is missing: {data} brings no test set along. Give one that it does not show.")
+    width, height = _parse_size(size)
     run_dir = out.parent if out else Path("runs") / arch
     options = TrainOptions(
         data=data,
         out=out or run_dir / f"{arch}.pt",
         run_dir=run_dir,
         arch=arch,
+        width=width,
+        height=height,
         epochs=epochs,
         batch=batch,
         lr=lr,
@@ -64,7 +78,20 @@ def train(
         init=init,
         resume=resume,
     )
-    judged_on = test or default_test(data)
     scores = train_and_evaluate(options, judged_on)
     print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
     print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+
+
+def _parse_size(size: str) -> tuple[int, int]:
+    """Width and height of WxH; the net halves a picture five times, so less than 32 leaves nothing.
+
+    >>> _parse_size("480x360")
+    (480, 360)
+    """
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size)
+    if match is None or not all(LEAST_SIDE <= int(side) <= MOST_SIDE for side in match.groups()):
+        raise typer.BadParameter(
+            f"--size {size}: expected WxH, such as 480x360, of {LEAST_SIDE} to {MOST_SIDE} pixels."
+        )
+    return int(match[1]), int(match[2])

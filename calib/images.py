@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_seg.errors import DataError
-from edge_seg.segmenter import resize_image
+from edge_seg.resize import resize_image
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Dataset, UInt8Array
 

@@ -16,8 +16,8 @@ from edge_seg.errors import EdgeSegError
 
 if TYPE_CHECKING:
     from edge_seg.segmenter import Segmenter, open_segmenter
-    from edge_seg.spec import ModelSpec, SegClass
-    from edge_seg.types import Frame, Result
+    from edge_seg.spec import ModelSpec
+    from edge_seg.types import Frame, Result, SegClass
 
 __all__ = ["EdgeSegError", "Frame", "ModelSpec", "Result", "SegClass", "Segmenter", "open_segmenter"]
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _HOMES = {
     "Frame": "types",
     "ModelSpec": "spec",
     "Result": "types",
-    "SegClass": "spec",
+    "SegClass": "types",
     "Segmenter": "segmenter",
     "open_segmenter": "segmenter",
 }

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 
 from edge_seg.errors import DataError
+from edge_seg.resize import resize_image, resize_labels
 from edge_seg.runners import Runner, choose_runtime, open_runner
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Result, UInt8Array
@@ -36,7 +36,7 @@ class Segmenter:
         labels = self._runner.infer(resized[None])[0]
         after = time.perf_counter()
         height, width = image.shape[:2]
-        full = labels if labels.shape == (height, width) else _enlarge(labels, width, height)
+        full = resize_labels(labels, width, height)
         end = time.perf_counter()
         return Result(full, (before - start) * 1e3, (after - before) * 1e3, (end - after) * 1e3)
 
@@ -47,19 +47,6 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._runner.__exit__(kind, error, trace)
-
-
-def resize_image(image: UInt8Array, width: int, height: int) -> UInt8Array:
-    """The picture at width x height pixels, as the Segmenter gives it to its model."""
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    # Above a factor of two, bilinear sampling skips pixels and thin poles flicker; averaging the area does not.
-    shrinks = image.shape[1] > 2 * width or image.shape[0] > 2 * height
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
-
-
-def _enlarge(labels: UInt8Array, width: int, height: int) -> UInt8Array:
-    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[return-value]
 
 
 def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, threads: int = 0) -> Segmenter:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge_seg.errors import ModelError
-from edge_seg.types import UInt8Array
+from edge_seg.types import SegClass, UInt8Array
 
 METADATA_KEY = "edge_seg.spec"
 """Key of the spec's JSON in ONNX metadata, checkpoints and engine sidecars."""
@@ -29,14 +29,6 @@ MAX_SCORE = 1e9
 """Beyond any measure; NaN and infinity, for which JSON has no number, are beyond it too."""
 
 _EXPORT_AGAIN = "Export the model again: edge-seg export"
-
-
-@dataclass(frozen=True, slots=True)
-class SegClass:
-    """A class's name and its colour, (red, green, blue) in 0..255."""
-
-    name: str
-    rgb: tuple[int, int, int]
 
 
 CAMVID_CLASSES = (

@@ -21,19 +21,17 @@ from torch.utils.data import DataLoader
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, count_pixels
+from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, at_size, count_pixels
 from edge_seg.errors import DataError, SinkError
-from edge_seg.evaluate import Scores, evaluate
+from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.losses import inverse_log_weights
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import EdgeSeg, build_model
 from edge_seg.segmenter import open_segmenter
-from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.spec import ModelSpec
 from edge_seg.task import SegmentationTask
-from edge_seg.types import Dataset, Frame
+from edge_seg.types import Dataset
 
-CAMVID_LICENCE = "Trained on CamVid: for research, non-commercial use only"
-FREE_LICENCE = "Apache-2.0"
 VALIDATE_EVERY = 10
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -62,6 +60,11 @@ class TrainOptions:
     resume: bool = False
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures that the net is trained on."""
+        return self.width, self.height
+
+    @property
     def last(self) -> Path:
         """The checkpoint that `resume` goes on from."""
         return self.run_dir / "last.ckpt"
@@ -77,7 +80,8 @@ class EpochLines(Callback):
 
 def train_and_evaluate(options: TrainOptions, test: str) -> Scores:
     """Train, evaluate the checkpoint on the data set `test`, and write the mIoU into its spec."""
-    dataset = open_dataset(test)
+    dataset, data = open_dataset(test), open_dataset(options.data)
+    check_classes(data.class_names, dataset.class_names, dataset.name)
     train(options)
     with open_segmenter(options.out, "torch") as segment:
         scores = evaluate(segment, dataset)
@@ -88,14 +92,16 @@ def train_and_evaluate(options: TrainOptions, test: str) -> Scores:
     return scores
 
 
-def default_test(data: str) -> str:
-    """The set that a training set's nets are judged on.
+def default_test(data: str) -> str | None:
+    """The set that a training set's nets are judged on; None for one that brings none along.
 
-    >>> default_test("camvid:CamVid"), default_test("camvid:CamVid/train"), default_test("drive:frames=400")
-    ('camvid:CamVid/test', 'camvid:CamVid/test', 'drive:seed=1,frames=200')
+    >>> [default_test(data) for data in ("camvid:CamVid/train", "drive:frames=400", "folder:mine")]
+    ['camvid:CamVid/test', 'drive:seed=1,frames=200', None]
     """
     scheme, _, location = data.partition(":")
-    return f"camvid:{location.removesuffix('/train')}/test" if scheme == "camvid" else "drive:seed=1,frames=200"
+    if scheme == "camvid":
+        return f"camvid:{location.removesuffix('/train')}/test"
+    return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
 def train(options: TrainOptions) -> ModelSpec:
@@ -108,7 +114,7 @@ def train(options: TrainOptions) -> ModelSpec:
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
     net = _initial_net(options, len(dataset.class_names))
-    val = DataLoader(LabelledSet(open_dataset(options.val)), batch_size=options.batch) if options.val else None
+    val = _validation_data(dataset, options)
     task = SegmentationTask(net, class_weights, lr=options.lr, weight_decay=options.weight_decay)
     saved = _read_last(task, options)
     _check_output(options)
@@ -166,10 +172,12 @@ def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
 
 def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:
     """Loader and class weights; drive frames are rendered anew for every sample, other frames kept in memory."""
-    frames = [] if isinstance(dataset, Drive) else [_check_size(f, options) for f in dataset]
+    frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
     share = options.drive_share
+    if share:
+        check_classes(dataset.class_names, Drive.class_names, "the drive frames that --drive-share asks for")
     drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
-    samples = TrainingSet(frames, drive_count=drive_count, size=(options.width, options.height), seed=options.seed)
+    samples = TrainingSet(frames, drive_count=drive_count, size=options.size, seed=options.seed)
     if len(samples) < options.batch:
         raise DataError(f"{dataset.name} gives {len(samples)} samples, fewer than one batch of {options.batch}.")
     weighed = [f.truth for f in frames if f.truth is not None] or [samples[i][1].numpy() for i in range(64)]
@@ -185,11 +193,12 @@ def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[
     return loader, weights
 
 
-def _check_size(frame: Frame, options: TrainOptions) -> Frame:
-    if frame.image.shape[:2] != (options.height, options.width):
-        found = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
-        raise DataError(f"{frame.name} is {found}, but the net is trained at {options.width}x{options.height}.")
-    return frame
+def _validation_data(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
+    if options.val is None:
+        return None
+    watched = open_dataset(options.val)
+    check_classes(dataset.class_names, watched.class_names, watched.name)
+    return DataLoader(LabelledSet(watched, options.size), batch_size=options.batch)
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:
@@ -232,13 +241,13 @@ def _use_bf16(precision: str) -> bool:
 
 def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
     """The spec of the trained net: it owes to its first weights' data and licence too."""
-    free = isinstance(dataset, Drive)
-    sources = [] if free else [dataset.name]
-    sources += ["drive frames"] if free or options.drive_share else []
-    licence = FREE_LICENCE if free else CAMVID_LICENCE
+    drive_only = isinstance(dataset, Drive)
+    sources = [] if drive_only else [dataset.name]
+    sources += ["drive frames"] if drive_only or options.drive_share else []
+    licence = dataset.licence
     if options.init is not None:
         first = read_checkpoint(options.init)[1]
         sources += [name for name in first.dataset.split(" and ") if name not in sources]
-        licence = licence if first.licence == FREE_LICENCE else first.licence
+        licence = licence if first.licence == Drive.licence else first.licence
     trained_on = " and ".join(sources)
-    return ModelSpec(options.arch, CAMVID_CLASSES, options.width, options.height, trained_on, licence=licence)
+    return ModelSpec(options.arch, dataset.classes, options.width, options.height, trained_on, licence=licence)

@@ -13,6 +13,14 @@ VOID = 255
 """Label of a pixel without truth, in every array of this package whatever the file format calls it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SegClass:
+    """A class's name and its colour, (red, green, blue) in 0..255."""
+
+    name: str
+    rgb: tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture: image uint8 [H, W, 3] in BGR, its place in the source, and truth uint8 [H, W] where there is one."""
@@ -40,8 +48,20 @@ class Result:
 class Dataset(Protocol):
     """Frames that can be asked for by index, in an order that never changes."""
 
-    name: str
-    class_names: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[SegClass, ...]:
+        """The classes in label order."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Their names."""
+
+    @property
+    def licence(self) -> str:
+        """What holds for weights that are trained on it."""
 
     def __len__(self) -> int: ...
 

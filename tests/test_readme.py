@@ -80,7 +80,7 @@ def test_the_json_page_names_the_keys() -> None:
     from edge_seg.evaluate import Scores
 
     page = (ROOT / "docs/json.md").read_text(encoding="utf-8")
-    scores = Scores("m", "r", "p", 1, None, {}, {}, None, None).to_dict()
+    scores = Scores("m", "r", "p", 1, None, {}, {}, None, None, None, None).to_dict()
     run_keys = {field.name for field in dataclasses.fields(RunReport)} - {"skipped"}
 
     assert [key for key in (*scores, *run_keys) if f"`{key}`" not in page] == []

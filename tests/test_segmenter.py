@@ -11,7 +11,8 @@ from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError
 from edge_seg.evaluate import evaluate
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.segmenter import open_segmenter, open_segmenters, resize_image
+from edge_seg.resize import resize_image
+from edge_seg.segmenter import open_segmenter, open_segmenters
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 72), (480, 360), (97, 31), (1, 1), (40, 300)])

@@ -1,9 +1,10 @@
 """Training: it learns, it resumes to the same net, it refuses what cannot work."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,10 +13,11 @@ pytest.importorskip("lightning")
 from lightning import LightningModule, Trainer
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+from edge_seg.data.camvid import CAMVID_LICENCE
 from edge_seg.errors import DataError, SinkError
 from edge_seg.models import build_model
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
-from edge_seg.train import CAMVID_LICENCE, EpochLines, TrainOptions, train, train_and_evaluate
+from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate
 
 TINY_CAMVID = ModelSpec("first", CAMVID_CLASSES, 96, 72, "CamVid train", licence=CAMVID_LICENCE)
 
@@ -152,7 +154,45 @@ def test_what_cannot_work_is_told(changes: dict[str, object], message: str, tmp_
     assert not (tmp_path / "net.pt").exists()
 
 
-def test_a_picture_of_another_size_is_told(tmp_path: Path, write_camvid: Callable[..., None]) -> None:
-    write_camvid(tmp_path, "train")
-    with pytest.raises(DataError, match=r"a is 8x6, but the net is trained at 96x72"):
-        train(options(tmp_path, data=f"camvid:{tmp_path}", batch=2))
+@pytest.fixture
+def two_classes(tmp_path: Path) -> Path:
+    """A folder of pictures of 60x40, dark on the left and bright on the right, and a table of the two halves."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:, 30:] = 1
+    for name in ("images", "labels"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    for number in range(8):
+        image = (labels * 150 + rng.integers(0, 60, labels.shape)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "mine" / "images" / f"{number}.png"), cv2.merge([image] * 3))
+        cv2.imwrite(str(tmp_path / "mine" / "labels" / f"{number}.png"), labels)
+    (tmp_path / "mine" / "classes.csv").write_text("dark,0,0,0\nbright,255,255,255\n")
+    return tmp_path / "mine"
+
+
+def test_a_net_learns_classes_of_ones_own_from_pictures_of_another_size(tmp_path: Path, two_classes: Path) -> None:
+    data = f"folder:{two_classes}"
+    scores = train_and_evaluate(options(tmp_path, data=data, val=data, epochs=12, lr=5e-3, ema_decay=0.5), data)
+
+    _, spec, _ = read_checkpoint(tmp_path / "net.pt")
+    assert (spec.class_names, spec.dataset, spec.licence) == (("dark", "bright"), "mine", "")
+    assert (spec.width, spec.height) == (96, 72)
+    assert scores.miou is not None and scores.miou > 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "test", "message"),
+    [
+        ({}, "drive:frames=2", r"drive seed 1 has other classes than the model: label 0 is Sky there"),
+        ({"val": "drive:frames=2"}, "", r"drive seed 1 has other classes"),
+        ({"drive_share": 0.5}, "", r"the drive frames that --drive-share asks for has other classes"),
+    ],
+)
+def test_other_classes_are_told_before_training(
+    changes: dict[str, object], test: str, message: str, tmp_path: Path, two_classes: Path
+) -> None:
+    data = f"folder:{two_classes}"
+    with pytest.raises(DataError, match=message):
+        train_and_evaluate(options(tmp_path, data=data, **changes), test or data)
+
+    assert not (tmp_path / "net.pt").exists()

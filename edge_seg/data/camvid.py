@@ -5,44 +5,21 @@ Brostow, Fauqueur, Cipolla: Semantic object classes in video (2009), with the 11
 """
 
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from edge_seg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_label_size, label_paths, read_image, read_labels
+from edge_seg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_labels
+from edge_seg.data.pairs import PairedImages, pair_by_stem
 from edge_seg.errors import DataError
-from edge_seg.files import check_path, list_folder, same_file
+from edge_seg.files import check_path, same_file
 from edge_seg.spec import CAMVID_CLASSES
-from edge_seg.types import Frame
+from edge_seg.types import UInt8Array
 
 SPLITS = ("train", "val", "test")
 FILE_VOID = 11
+CAMVID_LICENCE = "Trained on CamVid: for research, non-commercial use only"
 
 
-class CamVid:
-    """One split of CamVid, or several joined: frames with image uint8 [H, W, 3] BGR and truth uint8 [H, W]."""
-
-    class_names = tuple(c.name for c in CAMVID_CLASSES)
-
-    def __init__(self, name: str, pairs: list[tuple[Path, Path]]) -> None:
-        self.name = name
-        self.pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Frame:
-        image_path, labels_path = self.pairs[index]
-        image = read_image(image_path)
-        truth = read_labels(labels_path, classes=len(self.class_names), void=FILE_VOID)
-        check_label_size(labels_path, truth, image)
-        return Frame(image, index, time.perf_counter(), truth, image_path.stem)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return (self[index] for index in range(len(self)))
-
-
-def open_camvid(location: str) -> CamVid:
+def open_camvid(location: str) -> PairedImages:
     """Open `PATH/SPLIT`, or `PATH` for train, where PATH holds the public layout; DataError where it does not."""
     path = Path(location)
     root, split = (path.parent, path.name) if path.name in SPLITS else (path, "train")
@@ -52,7 +29,11 @@ def open_camvid(location: str) -> CamVid:
     pairs = _read_list(listing) if os.path.isfile(listing) else _pair_folders(root, split)
     if not pairs:
         raise DataError(f"CamVid {split} in {root} is empty.")
-    return CamVid(f"CamVid {split}", pairs)
+    return PairedImages(f"CamVid {split}", CAMVID_CLASSES, pairs, _read_truth, CAMVID_LICENCE)
+
+
+def _read_truth(path: Path) -> UInt8Array:
+    return read_labels(path, classes=len(CAMVID_CLASSES), void=FILE_VOID)
 
 
 def layout_hint(images: Path, labels: Path) -> str:
@@ -123,5 +104,4 @@ def _pair_folders(root: Path, split: str) -> list[tuple[Path, Path]]:
     images, labels = root / split, root / f"{split}annot"
     if not (os.path.isdir(images) and os.path.isdir(labels)):
         raise DataError(f"{root} holds neither {split}.txt nor the folders {split}/ and {split}annot/.")
-    found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
-    return list(zip(found, label_paths(found, labels), strict=True))
+    return pair_by_stem(images, labels)

@@ -34,11 +34,13 @@ class Drive:
     """
 
     fps = FPS
+    classes = CAMVID_CLASSES
+    class_names = tuple(c.name for c in CAMVID_CLASSES)
+    licence = "Apache-2.0"
 
     def __init__(self, seed: int = 1, width: int = 480, height: int = 360, frames: int = 500) -> None:
         self.seed, self.width, self.height, self.frames = seed, width, height, frames
         self.name = f"drive seed {seed}"
-        self.class_names = tuple(c.name for c in CAMVID_CLASSES)
         rng = np.random.default_rng([50, seed])
         self._town = make_town(seed)
         self._speed = float(rng.uniform(5, 11))

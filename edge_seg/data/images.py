@@ -32,10 +32,7 @@ def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
 
     DataError for unknown values, for more than one channel unless all are alike, and for lossy compression.
     """
-    data = _read(path)
-    if _is_lossy(data.tobytes()):
-        raise DataError(f"{path} is compressed with loss, which changes labels. Write labels as .png.")
-    labels = _decode(path, data, cv2.IMREAD_UNCHANGED)
+    labels = read_picture(path)
     if labels.ndim == 3 and (labels == labels[:, :, :1]).all():  # as WebP, which knows no grey, has to keep them
         labels = labels[:, :, 0].copy()
     if labels.ndim != 2 or labels.dtype != np.uint8:
@@ -45,6 +42,14 @@ def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
     if unknown:
         raise LabelError(f"{path} holds the values {unknown}; expected 0 to {classes - 1}, or {void} for void.")
     return labels
+
+
+def read_picture(path: Path) -> UInt8Array:
+    """A label file as it is, [H, W] or [H, W, 3] in BGR; DataError for lossy compression, which changes labels."""
+    data = _read(path)
+    if _is_lossy(data.tobytes()):
+        raise DataError(f"{path} is compressed with loss, which changes labels. Write labels as .png.")
+    return _decode(path, data, cv2.IMREAD_UNCHANGED)
 
 
 def _is_lossy(data: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Training samples: labelled frames kept in memory, and fresh drive frames, augmented."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from edge_seg.data.augment import augment
 from edge_seg.data.drive import Drive
+from edge_seg.resize import resize_image, resize_labels
 from edge_seg.types import Dataset as LabelledFrames
 from edge_seg.types import Frame, UInt8Array
 
@@ -65,18 +67,26 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
 
 
 class LabelledSet(Dataset[tuple[Tensor, Tensor]]):
-    """A labelled data set as (image uint8 [3, H, W] BGR, truth uint8 [H, W]) tensors."""
+    """A labelled data set as (image uint8 [3, H, W] BGR, truth uint8 [H, W]) tensors of one size (width, height)."""
 
-    def __init__(self, dataset: LabelledFrames) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: LabelledFrames, size: tuple[int, int]) -> None:
+        self.dataset, self.size = dataset, size
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        frame = self.dataset[index]
+        frame = at_size(self.dataset[index], *self.size)
         assert frame.truth is not None
         return torch.from_numpy(frame.image.transpose(2, 0, 1).copy()), torch.from_numpy(frame.truth)
+
+
+def at_size(frame: Frame, width: int, height: int) -> Frame:
+    """The frame at width x height, its labels by the nearest."""
+    if frame.truth is None or frame.truth.shape == (height, width):
+        return frame
+    truth = resize_labels(frame.truth, width, height)
+    return replace(frame, image=resize_image(frame.image, width, height), truth=truth)
 
 
 def count_pixels(truths: Sequence[UInt8Array], classes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -132,3 +132,19 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
 
     assert result.exit_code == 2
     assert "expected the name of a checkpoint" in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "folder:mine"], "--test is missing: folder:mine brings no test set along"),
+        (["--data", "drive:frames=4", "--size", "480"], "--size 480: expected WxH, such as 480x360, of 32 to 4096"),
+        (["--data", "drive:frames=4", "--size", "16x16"], "--size 16x16: expected WxH"),
+    ],
+)
+def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
+    pytest.importorskip("lightning")
+    result = CliRunner().invoke(app, ["train", *options])
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())

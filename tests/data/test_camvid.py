@@ -163,5 +163,5 @@ def test_labels_of_another_size_or_with_unknown_values_are_told(write_camvid: Wr
 
 
 def test_another_scheme_is_told() -> None:
-    with pytest.raises(DataError, match=r"No data set 'cityscapes:x'. Type camvid:PATH/test or drive:seed=1"):
-        open_dataset("cityscapes:x")
+    with pytest.raises(DataError, match=r"No data set 'kitti:x'. Type camvid:PATH/test or drive:seed=1"):
+        open_dataset("kitti:x")

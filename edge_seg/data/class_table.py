@@ -1,0 +1,112 @@
+"""Class tables, and label pictures whose colours they name."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_seg.data.images import read_labels, read_picture
+from edge_seg.errors import DataError, LabelError
+from edge_seg.files import check_path
+from edge_seg.spec import MAX_CLASSES
+from edge_seg.types import VOID, SegClass, UInt8Array
+
+VOID_NAMES = ("void", "unlabeled", "unlabelled", "ignore")
+"""Names, in any case, of what is no class: its colour becomes VOID."""
+
+_GAP = r"[\s,;]+"
+_RGB = rf"(?P<r>\d{{1,3}}){_GAP}(?P<g>\d{{1,3}}){_GAP}(?P<b>\d{{1,3}})"
+_NAME_FIRST = re.compile(rf"(?P<name>.*[^\s,;]){_GAP}{_RGB}[\s,;]*")
+_NAME_LAST = re.compile(rf"{_RGB}{_GAP}(?P<name>.*[^\s,;])[\s,;]*")
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Classes in label order, and the colours (red, green, blue) that stand for no class."""
+
+    path: Path
+    classes: tuple[SegClass, ...]
+    void_rgb: tuple[tuple[int, int, int], ...] = ()
+
+    @cached_property
+    def _by_key(self) -> tuple[NDArray[np.int64], UInt8Array]:
+        """Colours as whole numbers in rising order, and the label of each."""
+        entries = [(c.rgb, label) for label, c in enumerate(self.classes)] + [(rgb, VOID) for rgb in self.void_rgb]
+        pairs = sorted((r << 16 | g << 8 | b, label) for (r, g, b), label in entries)
+        return np.array([key for key, _ in pairs]), np.array([label for _, label in pairs], np.uint8)
+
+    def read_truth(self, path: Path) -> UInt8Array:
+        """Labels [H, W] of a label file: by colour where it has three channels, else by the table's rows."""
+        picture = read_picture(path)
+        if picture.ndim == 2:
+            return read_labels(path, classes=len(self.classes))
+        blue, green, red = (picture[:, :, i].astype(np.int64) for i in range(3))
+        wanted = red << 16 | green << 8 | blue
+        keys, labels = self._by_key
+        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        unknown = keys[place] != wanted
+        if unknown.any():
+            raise LabelError(_unknown_colour(path, unknown, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), self.path))
+        truth: UInt8Array = labels[place]
+        return truth
+
+
+def _unknown_colour(path: Path, unknown: NDArray[np.bool_], rgb: cv2.typing.MatLike, table: Path) -> str:
+    row, column = (int(n) for n in np.argwhere(unknown)[0])
+    colour = tuple(int(n) for n in rgb[row, column])
+    return (
+        f"{path} holds the colour {colour} at column {column}, row {row} ({int(unknown.sum())} pixels are of no "
+        f"class), which {table} does not name. Add it there, as a class or as void."
+    )
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """A table with a line for each class: name, red, green, blue, in this order or the name last.
+
+    Values are parted by commas, tabs or spaces; lines that start with # and a first line of titles are left out.
+    DataError with the line for anything else, and for a name or colour given twice.
+    """
+    classes: list[SegClass] = []
+    void: list[tuple[int, int, int]] = []
+    lines = [(n, line) for n, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
+    for number, line in lines:
+        entry = _parse_line(line)
+        if entry is None:
+            if number == lines[0][0]:
+                continue
+            raise DataError(f"{path}, line {number}: expected a name and three numbers from 0 to 255, found {line!r}.")
+        if entry.name.lower() in VOID_NAMES:
+            void.append(entry.rgb)
+            continue
+        if entry.name in (c.name for c in classes) or entry.rgb in (*(c.rgb for c in classes), *void):
+            raise DataError(f"{path}, line {number}: the name or the colour of {line!r} was given before.")
+        classes.append(entry)
+    if not 1 <= len(classes) <= MAX_CLASSES:
+        raise DataError(f"{path} names {len(classes)} classes; 1 to {MAX_CLASSES} are possible.")
+    return ClassTable(path, tuple(classes), tuple(void))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return check_path(path, DataError).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Expected lines of name, red, green, blue.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text, at byte {error.start}. Save it as UTF-8.") from None
+
+
+def _parse_line(line: str) -> SegClass | None:
+    """A class of 'name,r,g,b' or 'r g b name', None for anything else.
+
+    >>> _parse_line("Traffic Light, 0, 64, 64"), _parse_line("64 0 128\\t\\tCar"), _parse_line("name,r,g,b")
+    (SegClass(name='Traffic Light', rgb=(0, 64, 64)), SegClass(name='Car', rgb=(64, 0, 128)), None)
+    """
+    match = _NAME_FIRST.fullmatch(line.strip()) or _NAME_LAST.fullmatch(line.strip())
+    if match is None:
+        return None
+    rgb = int(match["r"]), int(match["g"]), int(match["b"])
+    return SegClass(match["name"].strip("\"' "), rgb) if max(rgb) <= 255 else None

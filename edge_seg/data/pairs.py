@@ -1,0 +1,63 @@
+"""Data sets of image files with a label file each."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, label_paths, read_image
+from edge_seg.errors import DataError
+from edge_seg.files import check_path, list_folder
+from edge_seg.types import Frame, SegClass, UInt8Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedImages:
+    """Frames with image uint8 [H, W, 3] BGR and truth uint8 [H, W], read when they are asked for.
+
+    `read_truth` turns a label file into labels of `classes`, VOID where the file has none; DataError from it, or for
+    labels of another size than the image.
+    """
+
+    name: str
+    classes: tuple[SegClass, ...]
+    pairs: list[tuple[Path, Path]]
+    read_truth: Callable[[Path], UInt8Array]
+    licence: str = ""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names in label order."""
+        return tuple(c.name for c in self.classes)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Frame:
+        image_path, labels_path = self.pairs[index]
+        image, truth = read_image(image_path), self.read_truth(labels_path)
+        check_label_size(labels_path, truth, image)
+        return Frame(image, index, time.perf_counter(), truth, image_path.stem)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+
+def pair_by_stem(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Each image of a folder with the label file of its stem in another; DataError where one is missing."""
+    found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
+    return list(zip(found, label_paths(found, labels), strict=True))
+
+
+def need_folder(folder: Path, example: str) -> Path:
+    """The folder, or DataError with what to type."""
+    if not check_path(folder, DataError).is_dir():
+        raise DataError(f"{folder} is not a folder. Type for example: {example}")
+    return folder
+
+
+def need_pairs(pairs: list[tuple[Path, Path]], what: str) -> list[tuple[Path, Path]]:
+    """The pairs, or DataError where there is none."""
+    if not pairs:
+        raise DataError(f"{what} is empty. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+    return pairs
