@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edge_seg.apps.meters import RunReport
     from edge_seg.apps.sinks import Sink
     from edge_seg.apps.sources import Source
+    from edge_seg.apps.view import View
+    from edge_seg.spec import ModelSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +50,10 @@ def run(
     from edge_seg.apps.sources import open_source
     from edge_seg.apps.summary import run_summary
     from edge_seg.evaluate import check_classes
+    from edge_seg.malloc import share_memory_between_threads
     from edge_seg.runners import choose_runtime, read_spec
 
+    share_memory_between_threads()
     uri = _check_source(camera, source, labels)
     outputs = _check_outputs(out or [], uri)
     path, _ = choose_runtime(model, runtime)  # what is wrong with them is told before a camera starts
@@ -91,15 +95,10 @@ def _run(
 ) -> "RunReport":
     """Run the loop with a window where one is wanted and possible."""
     from edge_seg.apps.controls import Controls
-    from edge_seg.apps.hud import Hud
     from edge_seg.apps.loop import run_loop
-    from edge_seg.apps.overlay import Overlay
     from edge_seg.apps.progress import progress
-    from edge_seg.apps.view import View
-    from edge_seg.malloc import share_memory_between_threads
     from edge_seg.segmenter import MOST_SEGMENTERS, open_segmenters
 
-    share_memory_between_threads()
     controls = Controls()
     shown = window and _find_display()
     paced = shown and not fast
@@ -110,11 +109,10 @@ def _run(
         _open_sinks(source, outputs, controls if shown else None) as (sinks, hold),
         progress("run", None if source.live else expected) as step,
     ):
-        view = View(Overlay(segments[0].spec), Hud(), controls)
         report = run_loop(
             source,
             segments,
-            view.draw,
+            _make_view(segments[0].spec, controls).draw,
             sinks,
             frames=frames,
             paced=paced,
@@ -125,6 +123,14 @@ def _run(
     if controls.quit:
         _say(f"Stopped after {report.frames} frames; what was to be written is complete.")
     return report
+
+
+def _make_view(spec: "ModelSpec", controls: "Controls") -> "View":
+    from edge_seg.apps.hud import Hud
+    from edge_seg.apps.overlay import Overlay
+    from edge_seg.apps.view import View
+
+    return View(Overlay(spec), Hud(), controls)
 
 
 def _find_display() -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_seg.apps.cmd_eval import scores_table
 from edge_seg.errors import SinkError, import_extra
 from edge_seg.files import check_path
 
@@ -44,22 +45,16 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
     """Train, write the checkpoint, evaluate it and print the scores."""
-    import_extra("torch", "train")
-    import_extra("lightning", "train")
-    import_extra("tensorboard", "train")
-    from edge_seg.apps.cmd_eval import scores_table
+    for module in ("torch", "lightning", "tensorboard"):
+        import_extra(module, "train")
     from edge_seg.apps.output import print_report
-    from edge_seg.train import PRECISIONS, TrainOptions, default_test, train_and_evaluate
+    from edge_seg.train import PRECISIONS, TrainOptions, train_and_evaluate
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
-    if out is not None and (check_path(out, SinkError).suffix != ".pt" or out.is_dir()):
-        raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
-    judged_on = test or default_test(data)
-    if judged_on is None:
-        raise typer.BadParameter(f"--test is missing: {data} brings no test set along. Give one that it does not show.")
+    judged_on = test or _test_of(data)
+    run_dir = _run_folder(out, arch)
     width, height = _parse_size(size)
-    run_dir = out.parent if out else Path("runs") / arch
     options = TrainOptions(
         data=data,
         out=out or run_dir / f"{arch}.pt",
@@ -81,6 +76,25 @@ def train(
     scores = train_and_evaluate(options, judged_on)
     print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
     print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+
+
+def _test_of(data: str) -> str:
+    """The test set that a training set brings along; wrong usage where it brings none."""
+    from edge_seg.train import default_test
+
+    found = default_test(data)
+    if found is None:
+        raise typer.BadParameter(f"--test is missing: {data} brings no test set along. Give one that it does not show.")
+    return found
+
+
+def _run_folder(out: Path | None, arch: str) -> Path:
+    """Where checkpoints and logs of the run go: beside its output."""
+    if out is None:
+        return Path("runs") / arch
+    if check_path(out, SinkError).suffix != ".pt" or out.is_dir():
+        raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
+    return out.parent
 
 
 def _parse_size(size: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from edge_seg.apps.cli import app, main
 from edge_seg.data import open_dataset
 from edge_seg.errors import DataError, ModelError, SinkError, SourceError
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.segmenter import Segmenter, open_segmenter
+from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 
 DRIVE = "drive:seed=1,size=96x72,frames=6"
@@ -260,51 +260,6 @@ def test_a_truncated_film_is_run_to_where_it_decodes(
     assert 5 < frames < 15
     assert f"{frames} frames" in err and ", 0 skipped" not in err
     assert "cut.mp4 is damaged or cut short" in caplog.text
-
-
-class Camera:
-    """Four pictures, then nothing."""
-
-    count = 0
-
-    def isOpened(self) -> bool:
-        return True
-
-    def get(self, key: int) -> float:
-        return 25.0
-
-    def set(self, key: int, value: float) -> bool:
-        return True
-
-    def grab(self) -> bool:
-        self.count += 1
-        return self.count < 5
-
-    def retrieve(self) -> tuple[bool, np.ndarray]:
-        return True, np.zeros((72, 96, 3), np.uint8)
-
-    def release(self) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("options", "count"), [(["--source", DRIVE], 4), (["--source", DRIVE, "--frames", "2"], 2), (["--camera", "0"], 1)]
-)
-def test_films_have_several_segmenters_and_cameras_one(
-    options: list[str], count: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[int] = []
-
-    def counting(model: Path, runtime: str, *, threads: int) -> Segmenter:
-        opened.append(threads)
-        return open_segmenter(model, runtime, threads=threads)
-
-    monkeypatch.setattr("edge_seg.segmenter.open_segmenter", counting)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
-    monkeypatch.setattr("cv2.VideoCapture", lambda number: Camera())
-
-    run(tiny_model, *options)
-
-    assert len(opened) == count
 
 
 def test_a_wrong_run_time_is_told_before_a_source_is_opened(tiny_model: Path) -> None:
