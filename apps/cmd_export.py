@@ -45,17 +45,18 @@ def quantize(
     model: Annotated[str, typer.Argument(help="Bundled name or path of an FP32 ONNX.")],
     *,
     data: Annotated[str, typer.Option(help="Data set for the ranges: camvid:PATH takes its train images.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; ./MODEL.int8.onnx where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; beside MODEL where not given.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Number of calibration images, spread over the set.")] = 120,
 ) -> None:
     """Quantize and say what was written."""
     from edge_seg.apps.progress import progress
     from edge_seg.calib.quantize import quantize as quantize_file
     from edge_seg.data import open_dataset
-    from edge_seg.weights import find_model
+    from edge_seg.weights import FOLDER, find_model
 
     source = find_model(model)
-    target = _check_out(out or Path(source.name).with_suffix(".int8.onnx"), source)
+    beside = Path(source.name) if source.parent == FOLDER else source  # a bundled one's folder is no place to write
+    target = _check_out(out or beside.with_suffix(".int8.onnx"), source)
     dataset = open_dataset(data)
     with progress("calibrate", min(images, len(dataset))) as step:
         spec = quantize_file(source, target, dataset, images=images, on_image=step)

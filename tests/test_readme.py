@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand: blocks marked `sh run` or `python run`."""
+"""The commands of README and docs/own-data.md, run as they stand: blocks marked `sh run` or `python run`."""
 
 import dataclasses
 import json
@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(sh|python) run\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+MARKED = re.compile(r"^```(sh|python) run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = MARKED.findall(README)
 PROGRAMS = {"sh": ["bash", "-eu", "-c"], "python": [sys.executable, "-c"]}
 ENV = {
     **os.environ,
@@ -43,6 +44,15 @@ def test_the_block_that_trains_runs(tmp_path: Path) -> None:
     run([block for block in BLOCKS if "edge-seg train" in block[1]], tmp_path)
 
     assert {"mine.pt", "mine.onnx", "mine.int8.onnx"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_walk_with_data_of_ones_own_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    blocks = MARKED.findall((ROOT / "docs/own-data.md").read_text(encoding="utf-8"))
+    run(blocks, tmp_path)
+
+    assert [language for language, _ in blocks] == ["python", "sh", "sh", "sh", "sh"]
+    assert {"mine.int8.onnx", "worst.png", "last.png"} <= {path.name for path in (tmp_path / "mine").iterdir()}
 
 
 def test_blocks_are_found() -> None:
