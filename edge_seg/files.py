@@ -29,7 +29,7 @@ def check_path(path: str | Path, error: type[EdgeSegError]) -> Path:
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as problem:  # os.stat's ValueError: a NUL, or what is no text of the file system
-        reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+        reason = "it holds a NUL" if "\0" in name else getattr(problem, "strerror", None) or str(problem)
         shown = name if len(name) <= 200 else f"{name[:20]}...{name[-20:]}"
         raise error(
             f"{shown!r} cannot be reached: {reason}. Check the name, and your rights on the folders above it."

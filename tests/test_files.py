@@ -63,7 +63,7 @@ NAMES = ["model", "images", "source", "film", "split", "camvid", "labels", "out"
     [
         ("x" * 300, "File name too long"),
         ("x/" * 3000, "File name too long"),
-        ("a\0b", "embedded null"),
+        ("a\0b", "it holds a NUL"),
         ("file/b", "Not a directory"),
         ("ring", "Too many levels of symbolic links"),
     ],
