@@ -56,6 +56,16 @@ def list_folder(folder: Path, error: type[EdgeSegError]) -> list[Path]:
         ) from None
 
 
+def read_text(path: Path, error: type[EdgeSegError]) -> str:
+    """The content of a text file; `error` where it cannot be read or is not UTF-8."""
+    try:
+        return check_path(path, error).read_text(encoding="utf-8-sig")  # some editors start a file with a mark
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}.") from None
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} is not UTF-8 text, at byte {problem.start}. Save it as UTF-8.") from None
+
+
 def same_file(one: str | Path, other: str | Path) -> bool:
     """True where both exist and are one file, under whatever names."""
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

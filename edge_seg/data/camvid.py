@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_seg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_labels
 from edge_seg.data.pairs import PairedImages, pair_by_stem
 from edge_seg.errors import DataError
-from edge_seg.files import check_path, same_file
+from edge_seg.files import check_path, read_text, same_file
 from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import UInt8Array
 
@@ -51,7 +51,7 @@ def layout_hint(images: Path, labels: Path) -> str:
 def _read_list(listing: Path) -> list[tuple[Path, Path]]:
     """Pairs of a list file; SegNet's lists start with paths of another machine, so the last two parts count."""
     root, pairs = listing.parent, []
-    for number, line in enumerate(_read_text(listing).splitlines(), 1):
+    for number, line in enumerate(read_text(listing, DataError).splitlines(), 1):
         if not line.strip():
             continue
         words = _part(root, line.strip())
@@ -68,15 +68,6 @@ def _read_list(listing: Path) -> list[tuple[Path, Path]]:
             )
         pairs.append((image, labels))
     return pairs
-
-
-def _read_text(listing: Path) -> str:
-    try:
-        return listing.read_text(encoding="utf-8-sig")  # some editors start a file with a mark
-    except OSError as error:
-        raise DataError(f"{listing} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{listing} is not UTF-8 text, at byte {error.start}. Save it as UTF-8.") from None
 
 
 def _part(root: Path, line: str) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from edge_seg.data.camvid import CAMVID_LICENCE, SPLITS
 from edge_seg.data.class_table import read_class_table
 from edge_seg.data.images import IMAGE_SUFFIXES
-from edge_seg.data.pairs import PairedImages, need_folder, need_pairs
-from edge_seg.errors import DataError, LabelError
+from edge_seg.data.pairs import PairedImages, need_folder, need_labels, need_pairs
+from edge_seg.errors import DataError
 from edge_seg.files import list_folder
 
 EXAMPLE = "camvid32:CamVid or camvid32:CamVid/test"
@@ -30,12 +30,9 @@ def open_camvid_raw(location: str) -> PairedImages:
         raise DataError(f"{root} has no table of colours: neither {' nor '.join(TABLES)}.")
     table = read_class_table(tables[0])
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
-    pairs = need_pairs([(image, _labels_of(image, labels)) for image in found], str(images))
-    return PairedImages(f"CamVid32 {split}".strip(), table.classes, pairs, table.read_truth, CAMVID_LICENCE)
-
-
-def _labels_of(image: Path, folder: Path) -> Path:
-    labels = folder / f"{image.stem}{LABEL_END}"
-    if not labels.is_file():
-        raise LabelError(f"{image} has no labels: {labels} is missing.")
-    return labels
+    pairs = need_pairs(
+        [(image, need_labels(image, labels / f"{image.stem}{LABEL_END}")) for image in found], str(images)
+    )
+    return PairedImages(
+        f"CamVid32 {split}".strip(), table.classes, need_pairs(pairs, str(images)), table.read_truth, CAMVID_LICENCE
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_seg.data.images import IMAGE_SUFFIXES, read_labels
-from edge_seg.data.pairs import PairedImages, need_folder, need_pairs
-from edge_seg.errors import DataError, LabelError
+from edge_seg.data.pairs import PairedImages, need_folder, need_labels, need_pairs
+from edge_seg.errors import DataError
 from edge_seg.files import list_folder
 from edge_seg.types import VOID, SegClass, UInt8Array
 
@@ -56,7 +56,7 @@ def open_cityscapes(location: str) -> PairedImages:
     images = need_folder(path.parent / "leftImg8bit" / path.name, EXAMPLE)
     labels = need_folder(path.parent / "gtFine" / path.name, EXAMPLE)
     pairs = [
-        (image, _labels_of(image, labels / city.name))
+        (image, need_labels(image, labels / city.name / f"{image.stem.removesuffix(IMAGE_END)}{LABEL_END}"))
         for city in list_folder(images, DataError)
         if city.is_dir()
         for image in list_folder(city, DataError)
@@ -65,13 +65,6 @@ def open_cityscapes(location: str) -> PairedImages:
     return PairedImages(
         f"Cityscapes {path.name}", CITYSCAPES_CLASSES, need_pairs(pairs, str(images)), _read_truth, LICENCE
     )
-
-
-def _labels_of(image: Path, folder: Path) -> Path:
-    labels = folder / f"{image.stem.removesuffix(IMAGE_END)}{LABEL_END}"
-    if not labels.is_file():
-        raise LabelError(f"{image} has no labels: {labels} is missing.")
-    return labels
 
 
 def _read_truth(path: Path) -> UInt8Array:

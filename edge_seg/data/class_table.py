@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_seg.data.images import read_labels, read_picture
 from edge_seg.errors import DataError, LabelError
-from edge_seg.files import check_path
+from edge_seg.files import read_text
 from edge_seg.spec import MAX_CLASSES
 from edge_seg.types import VOID, SegClass, UInt8Array
 
@@ -72,7 +72,8 @@ def read_class_table(path: Path) -> ClassTable:
     """
     classes: list[SegClass] = []
     void: list[tuple[int, int, int]] = []
-    lines = [(n, line) for n, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
+    text = enumerate(read_text(path, DataError).splitlines(), 1)
+    lines = [(number, line) for number, line in text if line.strip() and not line.lstrip().startswith("#")]
     for number, line in lines:
         entry = _parse_line(line)
         if entry is None:
@@ -88,15 +89,6 @@ def read_class_table(path: Path) -> ClassTable:
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise DataError(f"{path} names {len(classes)} classes; 1 to {MAX_CLASSES} are possible.")
     return ClassTable(path, tuple(classes), tuple(void))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return check_path(path, DataError).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Expected lines of name, red, green, blue.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text, at byte {error.start}. Save it as UTF-8.") from None
 
 
 def _parse_line(line: str) -> SegClass | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, label_paths, read_image
-from edge_seg.errors import DataError
+from edge_seg.errors import DataError, LabelError
 from edge_seg.files import check_path, list_folder
 from edge_seg.types import Frame, SegClass, UInt8Array
 
@@ -54,6 +54,13 @@ def need_folder(folder: Path, example: str) -> Path:
     if not check_path(folder, DataError).is_dir():
         raise DataError(f"{folder} is not a folder. Type for example: {example}")
     return folder
+
+
+def need_labels(image: Path, labels: Path) -> Path:
+    """The label file of an image, or LabelError where it is missing."""
+    if not labels.is_file():
+        raise LabelError(f"{image} has no labels: {labels} is missing.")
+    return labels
 
 
 def need_pairs(pairs: list[tuple[Path, Path]], what: str) -> list[tuple[Path, Path]]:
