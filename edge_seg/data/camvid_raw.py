@@ -30,9 +30,6 @@ def open_camvid_raw(location: str) -> PairedImages:
         raise DataError(f"{root} has no table of colours: neither {' nor '.join(TABLES)}.")
     table = read_class_table(tables[0])
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
-    pairs = need_pairs(
-        [(image, need_labels(image, labels / f"{image.stem}{LABEL_END}")) for image in found], str(images)
-    )
-    return PairedImages(
-        f"CamVid32 {split}".strip(), table.classes, need_pairs(pairs, str(images)), table.read_truth, CAMVID_LICENCE
-    )
+    pairs = [(image, need_labels(image, labels / f"{image.stem}{LABEL_END}")) for image in found]
+    name = f"CamVid32 {split}".strip()
+    return PairedImages(name, table.classes, need_pairs(pairs, str(images)), table.read_truth, CAMVID_LICENCE)
