@@ -2,14 +2,18 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_seg.apps.cmd_eval import scores_table
 from edge_seg.errors import SinkError, import_extra
 from edge_seg.files import check_path
+
+if TYPE_CHECKING:
+    from edge_seg.recipe import Recipe
 
 LEAST_SIDE, MOST_SIDE = 32, 4096
 
@@ -33,15 +37,21 @@ def train(
     size: Annotated[
         str, typer.Option(help="Input size of the net, WxH; pictures of another size are resized.")
     ] = "480x360",
-    epochs: Annotated[int, typer.Option(min=1)] = 80,
-    batch: Annotated[int, typer.Option(min=2)] = 8,
-    lr: Annotated[float, typer.Option(min=0.0, help="Top learning rate.")] = 2e-3,
-    drive_share: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of drive frames.")] = 0.0,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe: quick, camvid, or a TOML file; the next four options go before it.")
+    ] = "quick",
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Samples a step, on all devices together.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Top learning rate.")] = None,
+    drive_share: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Share of drive frames.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
     init: Annotated[Path | None, typer.Option(help="Checkpoint to start from, in place of weights of chance.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch of an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted run ended.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the net: pays on some GPUs.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU, of each machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
     """Train, write the checkpoint, evaluate it and print the scores."""
@@ -62,20 +72,31 @@ def train(
         arch=arch,
         width=width,
         height=height,
-        epochs=epochs,
-        batch=batch,
-        lr=lr,
-        drive_share=drive_share,
+        recipe=_recipe(recipe, {"epochs": epochs, "batch": batch, "lr": lr}, {"drive_share": drive_share}),
         seed=seed,
         workers=workers,
         precision=precision,
         val=val,
         init=init,
         resume=resume,
+        compile=compiled,
+        devices=devices,
+        nodes=nodes,
     )
     scores = train_and_evaluate(options, judged_on)
+    if scores is None:  # one of several processes, and not the first
+        return
     print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
     print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+
+
+def _recipe(name: str, schedule: dict[str, Any], samples: dict[str, Any]) -> "Recipe":
+    """The named recipe with what the command line says in its place."""
+    from edge_seg.recipe import read_recipe
+
+    read = read_recipe(name)
+    given = [{key: value for key, value in table.items() if value is not None} for table in (schedule, samples)]
+    return replace(read, schedule=replace(read.schedule, **given[0]), samples=replace(read.samples, **given[1]))
 
 
 def _test_of(data: str) -> str:

@@ -111,9 +111,11 @@ def soft_jaccard(logits: Tensor, truth: Tensor) -> Tensor:
 def _overlaps(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """By class [C]: sum(p t), sum(p) and sum(t) over the pixels with truth."""
     known = truth != VOID
-    shares = logits.float().softmax(1).movedim(1, -1)[known]
-    truths = F.one_hot(truth[known], logits.shape[1]).to(shares.dtype)
-    return (shares * truths).sum(0), shares.sum(0), truths.sum(0)
+    shares = logits.float().softmax(1) * known[:, None]
+    labels = truth[known].long()
+    right = shares.movedim(1, -1)[known].gather(1, labels[:, None])[:, 0]
+    both = shares.new_zeros(logits.shape[1]).index_add(0, labels, right)
+    return both, shares.sum((0, 2, 3)), torch.bincount(labels, minlength=logits.shape[1]).to(shares.dtype)
 
 
 def _one_minus_mean(values: Tensor, truths: Tensor) -> Tensor:

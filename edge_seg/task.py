@@ -1,5 +1,6 @@
 """What is trained: a net with its loss, optimiser and schedule, as a LightningModule."""
 
+import math
 from typing import Any
 
 import lightning as L
@@ -8,31 +9,37 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_seg.losses import cross_entropy
+from edge_seg.data.training_set import Drawn, Pictures
 from edge_seg.metrics import ConfusionMatrix
 from edge_seg.models import EdgeSeg
 from edge_seg.models.deploy import normalise
-
-AUX_WEIGHT = 0.4
-WARM_UP_SHARE = 0.02
+from edge_seg.objective import Objective
+from edge_seg.recipe import Schedule
 
 
 class SegmentationTask(L.LightningModule):
-    """A net with its loss, optimiser and schedule."""
+    """A net with its loss, optimiser and schedule; `pictures` are those that samples drawn by index show."""
 
-    def __init__(self, net: EdgeSeg, class_weights: Tensor, *, lr: float, weight_decay: float) -> None:
+    def __init__(self, net: EdgeSeg, objective: Objective, schedule: Schedule, pictures: Pictures) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
-        self.lr, self.weight_decay = lr, weight_decay
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.matrix = ConfusionMatrix(len(class_weights))
+        self.objective, self.schedule, self.pictures = objective, schedule, pictures
+        self.matrix = ConfusionMatrix(net.head.out_channels)
+        self.forward_with_aux = net.forward_with_aux
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Samples that are only drawn yet, as for a GPU, are made there."""
+        if isinstance(batch, list) and isinstance(batch[0], Drawn):
+            return self.pictures.to(device).batch(batch)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, truth = batch
-        logits, *aux = self.net.forward_with_aux(normalise(images).to(memory_format=torch.channels_last))
+        logits, *aux = self.forward_with_aux(normalise(images).to(memory_format=torch.channels_last))
         loss = self._loss_at_half_size(logits, truth)
-        for deep in aux:
-            loss = loss + AUX_WEIGHT * self._loss(deep, _nearest(truth, deep.shape[-2:]))
+        for deep in aux if self.objective.settings.aux else ():
+            at_stride = _nearest(truth, deep.shape[-2:])
+            loss = loss + self.objective.settings.aux * self.objective.of_pixels(deep, at_stride)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
@@ -41,11 +48,8 @@ class SegmentationTask(L.LightningModule):
         # a CPU would be a third of the whole step.
         row, column = divmod(self.global_step % 4, 2)
         chosen = truth[:, row::2, column::2]
-        return self._loss(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
-
-    def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        weights: Tensor = self.class_weights  # type: ignore[assignment]
-        return cross_entropy(logits.float(), truth.long(), weights)
+        loss: Tensor = self.objective(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
+        return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         images, truth = batch
@@ -53,27 +57,37 @@ class SegmentationTask(L.LightningModule):
         self.matrix.update(logits.argmax(1).to(torch.uint8).cpu().numpy(), truth.cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_miou", self.matrix.miou(), prog_bar=True)
+        self.log("val_miou", self.matrix.miou(), prog_bar=True, rank_zero_only=True)
         self.matrix = ConfusionMatrix(len(self.matrix.counts))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        plan = self.schedule
+        trained = [p for p in self.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        optimizer: torch.optim.Optimizer
+        if plan.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, plan.lr, plan.momentum, weight_decay=plan.weight_decay, nesterov=True)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly_with_warm_up(step, steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_top_lr(step, steps, plan))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def poly_with_warm_up(step: int, steps: int) -> float:
-    """Share of the top learning rate: linear warm-up, then (1 - step / steps)^0.9 (Chen et al., DeepLab, 2017).
+def share_of_top_lr(step: int, steps: int, plan: Schedule) -> float:
+    """Linear warm-up, then (1 - t)^0.9 (Chen et al., DeepLab, 2017) or (1 + cos(pi t)) / 2, t the share of steps done.
 
-    >>> [round(poly_with_warm_up(step, 100), 2) for step in (0, 1, 2, 50, 100)]
+    >>> [round(share_of_top_lr(step, 100, Schedule()), 2) for step in (0, 1, 2, 50, 100)]
     [0.5, 0.99, 0.98, 0.54, 0.0]
+    >>> [round(share_of_top_lr(step, 100, Schedule(decay="cosine")), 2) for step in (2, 50, 75)]
+    [1.0, 0.5, 0.15]
     """
-    warm_up = max(1, round(WARM_UP_SHARE * steps))
-    return float(min(1.0, (step + 1) / warm_up) * max(0.0, 1 - step / max(1, steps)) ** 0.9)
+    warm_up = max(1, round(plan.warm_up * steps))
+    done = min(1.0, step / max(1, steps))
+    falling = (1 - done) ** 0.9 if plan.decay == "poly" else (1 + math.cos(math.pi * done)) / 2
+    return float(min(1.0, (step + 1) / warm_up) * falling)
 
 
 def _nearest(truth: Tensor, size: torch.Size) -> Tensor:

@@ -1,13 +1,15 @@
 """Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
 
 import dataclasses
+import functools
 import logging
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,20 @@ from torch.utils.data import DataLoader
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, at_size, count_pixels
+from edge_seg.data.training_set import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, check_classes, evaluate
-from edge_seg.losses import inverse_log_weights
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import EdgeSeg, build_model
+from edge_seg.objective import Objective, class_weights
+from edge_seg.recipe import Recipe
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
 from edge_seg.task import SegmentationTask
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10
+SAVE_EVERY = timedelta(minutes=1)
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -46,18 +50,26 @@ class TrainOptions:
     arch: str = "edge-seg-s"
     width: int = 480
     height: int = 360
-    epochs: int = 80
-    batch: int = 8
-    lr: float = 2e-3
-    weight_decay: float = 0.02
-    ema_decay: float = 0.998
-    drive_share: float = 0.0
+    recipe: Recipe = field(default_factory=Recipe)
     seed: int = 1
     workers: int = 1
     precision: str = "auto"
     val: str | None = None
     init: Path | None = None
     resume: bool = False
+    compile: bool = False
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether CUDA's devices train, where there are any."""
+        return torch.cuda.is_available()
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.nodes
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,11 +90,15 @@ class EpochLines(Callback):
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 
-def train_and_evaluate(options: TrainOptions, test: str) -> Scores:
-    """Train, evaluate the checkpoint on the data set `test`, and write the mIoU into its spec."""
+def train_and_evaluate(options: TrainOptions, test: str) -> Scores | None:
+    """Train, evaluate the checkpoint on the data set `test`, and write the mIoU into its spec.
+
+    None in those of several processes that are not the first: they only help to train.
+    """
     dataset, data = open_dataset(test), open_dataset(options.data)
     check_classes(data.class_names, dataset.class_names, dataset.name)
-    train(options)
+    if train(options) is None:
+        return None
     with open_segmenter(options.out, "torch") as segment:
         scores = evaluate(segment, dataset)
     arch, spec, net = read_checkpoint(options.out)
@@ -104,30 +120,48 @@ def default_test(data: str) -> str | None:
     return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
-def train(options: TrainOptions) -> ModelSpec:
+def train(options: TrainOptions) -> ModelSpec | None:
     """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
 
-    Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
+    Of several processes only the first writes and returns anything. Checkpoints for `resume` lie in `options.run_dir`,
+    with TensorBoard's logs.
     """
     keep_freed_memory()
+    _check_processes(options)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
-    loader, class_weights = _training_data(dataset, options)
+    samples, pictures = _training_set(dataset, options)
     net = _initial_net(options, len(dataset.class_names))
     val = _validation_data(dataset, options)
-    task = SegmentationTask(net, class_weights, lr=options.lr, weight_decay=options.weight_decay)
+    objective = Objective(options.recipe.loss, _class_weights(samples, options, len(dataset.class_names)))
+    task = SegmentationTask(net, objective, options.recipe.schedule, pictures)
+    if options.compile:
+        task.forward_with_aux = torch.compile(net.forward_with_aux)
     saved = _read_last(task, options)
     _check_output(options)
-    if saved is not None and saved["epoch"] + 1 >= options.epochs:
+    with _quiet():
+        trainer = _trainer(options)
+    sampler = _sampler(samples, trainer, options)
+    if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
     else:
-        if saved is not None:  # Lightning tells the sampler too late where worker processes fetch ahead
-            loader.sampler.set_epoch(saved["epoch"] + 1)  # type: ignore[attr-defined]
+        sampler.go_on_from(saved["global_step"] if saved else 0)
         with _quiet():
-            _trainer(options).fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
+            loader = _loader(samples, sampler, pictures, options)
+            trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
+    if not trainer.is_global_zero:
+        return None
     spec = _spec(dataset, options)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
+
+
+def _check_processes(options: TrainOptions) -> None:
+    if options.recipe.schedule.batch % options.processes:
+        raise DataError(
+            f"A batch of {options.recipe.schedule.batch} cannot be shared by {options.processes} processes evenly. "
+            f"Choose a --batch that {options.processes} divides."
+        )
 
 
 def _check_output(options: TrainOptions) -> None:
@@ -170,27 +204,43 @@ def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
     return net.train()
 
 
-def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:
-    """Loader and class weights; drive frames are rendered anew for every sample, other frames kept in memory."""
+def _training_set(dataset: Dataset, options: TrainOptions) -> tuple[TrainingSet, Pictures]:
+    """The samples and their pictures in memory; drive frames are rendered anew for every sample."""
     frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
-    share = options.drive_share
+    share, batch = options.recipe.samples.drive_share, options.recipe.schedule.batch
     if share:
-        check_classes(dataset.class_names, Drive.class_names, "the drive frames that --drive-share asks for")
+        check_classes(dataset.class_names, Drive.class_names, "the drive frames that drive_share asks for")
     drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
-    samples = TrainingSet(frames, drive_count=drive_count, size=options.size, seed=options.seed)
-    if len(samples) < options.batch:
-        raise DataError(f"{dataset.name} gives {len(samples)} samples, fewer than one batch of {options.batch}.")
-    weighed = [f.truth for f in frames if f.truth is not None] or [samples[i][1].numpy() for i in range(64)]
-    weights = inverse_log_weights(count_pixels(weighed, len(dataset.class_names)))
-    loader = DataLoader(
+    if len(frames) + drive_count < batch:
+        raise DataError(f"{dataset.name} gives {len(frames) + drive_count} samples, fewer than one batch of {batch}.")
+    pictures = Pictures(frames, options.size)
+    truths = list(pictures.truths.numpy())
+    samples = TrainingSet(truths, options.recipe.samples, drive_count=drive_count, size=options.size, seed=options.seed)
+    return samples, pictures
+
+
+def _class_weights(samples: TrainingSet, options: TrainOptions, classes: int) -> Tensor | None:
+    pixels, where_present = samples.pixels[:classes], samples.where_present[:classes]
+    return class_weights(options.recipe.loss, pixels, where_present)
+
+
+def _sampler(samples: TrainingSet, trainer: L.Trainer, options: TrainOptions) -> EpochSampler:
+    batch, processes = options.recipe.schedule.batch, trainer.world_size
+    return EpochSampler(len(samples), options.seed, batch, rank=trainer.global_rank, processes=processes)
+
+
+def _loader(
+    samples: TrainingSet, sampler: EpochSampler, pictures: Pictures, options: TrainOptions
+) -> DataLoader[Drawn]:
+    """Batches of this process's share; for a GPU they are only drawn here, and made there."""
+    return DataLoader(
         samples,
-        batch_size=options.batch,
-        sampler=EpochSampler(len(samples), options.seed),
+        batch_size=sampler.batch // sampler.processes,
+        sampler=sampler,
         num_workers=options.workers,
         persistent_workers=options.workers > 0,
-        drop_last=True,
+        collate_fn=list if options.on_gpu else pictures.batch,
     )
-    return loader, weights
 
 
 def _validation_data(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
@@ -198,16 +248,24 @@ def _validation_data(dataset: Dataset, options: TrainOptions) -> DataLoader[tupl
         return None
     watched = open_dataset(options.val)
     check_classes(dataset.class_names, watched.class_names, watched.name)
-    return DataLoader(LabelledSet(watched, options.size), batch_size=options.batch)
+    return DataLoader(LabelledSet(watched, options.size), batch_size=options.recipe.schedule.batch)
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:
+    schedule = options.recipe.schedule
     shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
-    saved = ModelCheckpoint(options.run_dir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    last = functools.partial(ModelCheckpoint, options.run_dir, "last", enable_version_counter=False)
+    saved = [last(save_on_train_epoch_end=True), last(train_time_interval=SAVE_EVERY, save_on_exception=True)]
     return L.Trainer(
-        max_epochs=options.epochs,
+        accelerator="gpu" if options.on_gpu else "cpu",
+        devices=options.devices,
+        num_nodes=options.nodes,
+        strategy="ddp" if options.processes > 1 else "auto",
+        sync_batchnorm=options.on_gpu and options.processes > 1,
+        use_distributed_sampler=False,
+        max_epochs=schedule.epochs,
         precision="bf16-mixed" if _use_bf16(options.precision) else "32-true",
-        callbacks=[shown, saved, EMAWeightAveraging(decay=options.ema_decay)],
+        callbacks=[shown, *saved, EMAWeightAveraging(decay=schedule.ema)],
         logger=TensorBoardLogger(options.run_dir, name="", version="tensorboard"),
         default_root_dir=options.run_dir,
         enable_progress_bar=sys.stderr.isatty(),
@@ -232,18 +290,21 @@ def _quiet() -> Iterator[None]:
 
 
 def _use_bf16(precision: str) -> bool:
-    """bf16 where the hardware multiplies it: emulated, as on a CPU without AMX, it is twice as slow as FP32."""
+    """bf16 where the hardware multiplies it: emulated, as on an older CPU, it is twice as slow as FP32."""
     if precision != "auto":
         return precision == "bf16"
+    if torch.cuda.is_available():
+        return True
     cpuinfo = Path("/proc/cpuinfo")
-    return torch.cuda.is_available() or (cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text())
+    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
     """The spec of the trained net: it owes to its first weights' data and licence too."""
     drive_only = isinstance(dataset, Drive)
     sources = [] if drive_only else [dataset.name]
-    sources += ["drive frames"] if drive_only or options.drive_share else []
+    sources += ["drive frames"] if drive_only or options.recipe.samples.drive_share else []
     licence = dataset.licence
     if options.init is not None:
         first = read_checkpoint(options.init)[1]

@@ -16,7 +16,9 @@ from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data.camvid import CAMVID_LICENCE
 from edge_seg.errors import DataError, SinkError
 from edge_seg.models import build_model
+from edge_seg.recipe import Recipe, Samples, Schedule
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
+from edge_seg.task import SegmentationTask
 from edge_seg.train import EpochLines, TrainOptions, train, train_and_evaluate
 
 TINY_CAMVID = ModelSpec("first", CAMVID_CLASSES, 96, 72, "CamVid train", licence=CAMVID_LICENCE)
@@ -24,6 +26,10 @@ TINY_CAMVID = ModelSpec("first", CAMVID_CLASSES, 96, 72, "CamVid train", licence
 
 def options(folder: Path, **changes: object) -> TrainOptions:
     """A short training on drive frames of 96x72."""
+    schedule = {key: changes.pop(key) for key in ("epochs", "batch", "lr", "weight_decay", "ema") if key in changes}
+    samples = {key: changes.pop(key) for key in ("drive_share", "rare", "elastic") if key in changes}
+    planned: dict[str, object] = {"epochs": 2, "batch": 4, **schedule}
+    recipe = Recipe(samples=Samples(**samples), schedule=Schedule(**planned))  # type: ignore[arg-type]
     base = TrainOptions(
         data="drive:frames=16,size=96x72",
         out=folder / "net.pt",
@@ -31,8 +37,7 @@ def options(folder: Path, **changes: object) -> TrainOptions:
         arch="edge-seg-n",
         width=96,
         height=72,
-        epochs=2,
-        batch=4,
+        recipe=recipe,
         workers=0,
         precision="fp32",
     )
@@ -89,6 +94,32 @@ def test_an_interrupted_run_resumes_to_the_same_net(
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
 
 
+@pytest.mark.parametrize("step", [1, 3, 4, 7, 9])
+def test_a_run_resumes_from_any_step_to_the_same_net(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four steps an epoch: inside an epoch, at its end, and in a later one; with drive frames and every augmentation."""
+    changes: dict[str, object] = {"drive_share": 0.0, "epochs": 3, "rare": 0.5, "elastic": 0.5}
+
+    def stop_at_step(self: SegmentationTask, batch: object, index: int) -> torch.Tensor:
+        if self.global_step == step:
+            raise KeyboardInterrupt
+        return whole_step(self, batch, index)  # type: ignore[arg-type]
+
+    train(options(tmp_path / "whole", **changes))
+    whole_step = SegmentationTask.training_step
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationTask, "training_step", stop_at_step)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(options(tmp_path / "halves", **changes))
+    saved = torch.load(tmp_path / "halves" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == step
+    train(options(tmp_path / "halves", resume=True, **changes))
+
+    nets = [read_checkpoint(tmp_path / name / "net.pt")[2].state_dict() for name in ("whole", "halves")]
+    assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
+
+
 def test_a_finished_run_resumed_gives_the_same_net(tmp_path: Path) -> None:
     train(options(tmp_path))
     first = (tmp_path / "net.pt").read_bytes()
@@ -120,7 +151,7 @@ def test_first_weights_keep_their_licence(tmp_path: Path) -> None:
 
 
 def test_a_run_starts_from_a_checkpoint(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    train(options(tmp_path, init=tiny_checkpoint, lr=0.0, weight_decay=0.0, ema_decay=0.5))
+    train(options(tmp_path, init=tiny_checkpoint, lr=0.0, weight_decay=0.0, ema=0.5))
 
     before, after = (read_checkpoint(path)[2].state_dict() for path in (tiny_checkpoint, tmp_path / "net.pt"))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before if name.endswith("weight"))
@@ -172,7 +203,7 @@ def two_classes(tmp_path: Path) -> Path:
 
 def test_a_net_learns_classes_of_ones_own_from_pictures_of_another_size(tmp_path: Path, two_classes: Path) -> None:
     data = f"folder:{two_classes}"
-    scores = train_and_evaluate(options(tmp_path, data=data, val=data, epochs=12, lr=5e-3, ema_decay=0.5), data)
+    scores = train_and_evaluate(options(tmp_path, data=data, val=data, epochs=12, lr=5e-3, ema=0.5), data)
 
     _, spec, _ = read_checkpoint(tmp_path / "net.pt")
     assert (spec.class_names, spec.dataset, spec.licence) == (("dark", "bright"), "mine", "")

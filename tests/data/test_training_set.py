@@ -1,38 +1,68 @@
-"""Samples and augmentation: every choice a function of seed, epoch and index."""
+"""Samples: every choice a function of seed, epoch and index, in any process, on any device."""
 
-import cv2
-import numpy as np
 import pytest
-
-from edge_seg.data.augment import augment
-from edge_seg.data.drive import Drive
-from edge_seg.types import VOID
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.data.training_set import EpochSampler, TrainingSet
+from torch.utils.data import DataLoader
+
+from edge_seg.data.drive import Drive
+from edge_seg.data.training_set import Drawn, EpochSampler, Pictures, TrainingSet
+from edge_seg.recipe import Samples
+from edge_seg.types import VOID
 
 FRAMES = [Drive(seed, 96, 72, 4)[0] for seed in range(3)]
+PICTURES = Pictures(FRAMES, (96, 72))
 
 
-def samples(seed: int = 1) -> TrainingSet:
+def training_set(seed: int = 1) -> TrainingSet:
     """Three given frames and two drive frames."""
-    return TrainingSet(FRAMES, drive_count=2, size=(96, 72), seed=seed)
+    truths = list(PICTURES.truths.numpy())
+    return TrainingSet(truths, Samples(rare=0.5, elastic=0.5), drive_count=2, size=(96, 72), seed=seed)
+
+
+def epoch_of(sampler: EpochSampler, epoch: int) -> list[int]:
+    """The keys of an epoch."""
+    sampler.set_epoch(epoch)
+    return list(sampler)
 
 
 def test_a_sampler_shows_every_sample_once_an_epoch_and_in_another_order_the_next() -> None:
-    sampler = EpochSampler(5, seed=1)
-    orders = []
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        orders.append([key - 5 * epoch for key in sampler])
+    orders = [[key - 5 * epoch for key in epoch_of(EpochSampler(5, seed=1), epoch)] for epoch in range(3)]
 
     assert [sorted(order) for order in orders] == [[0, 1, 2, 3, 4]] * 3
     assert len({tuple(order) for order in orders}) > 1
 
 
+def test_an_epoch_ends_with_its_last_whole_batch() -> None:
+    assert len(EpochSampler(11, seed=1, batch=4)) == len(list(EpochSampler(11, seed=1, batch=4))) == 8
+
+
+def test_processes_share_each_batch_evenly_and_leave_nothing_out() -> None:
+    alone = epoch_of(EpochSampler(11, seed=1, batch=4), 2)
+    first, second = (epoch_of(EpochSampler(11, 1, 4, rank=rank, processes=2), 2) for rank in (0, 1))
+
+    for step in range(2):
+        of_both = first[2 * step : 2 * step + 2] + second[2 * step : 2 * step + 2]
+        assert sorted(of_both) == sorted(alone[4 * step : 4 * step + 4])
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_sampler_goes_on_from_any_step(step: int) -> None:
+    keys = [key for epoch in range(3) for key in epoch_of(EpochSampler(9, 1, 4), epoch)]
+
+    sampler = EpochSampler(9, 1, 4)
+    sampler.go_on_from(step)
+    left = [key for epoch in range(step // 2, 3) for key in epoch_of(sampler, epoch)]
+
+    assert left == keys[4 * step :]
+
+
 def test_a_key_alone_fixes_a_sample() -> None:
-    first, again, next_epoch, other_seed = samples()[3], samples()[3], samples()[3 + 5], samples(seed=2)[3]
+    first, again, next_epoch, other_seed = (
+        PICTURES.batch([samples[key]])
+        for samples, key in [(training_set(), 3), (training_set(), 3), (training_set(), 8), (training_set(2), 3)]
+    )
 
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
@@ -40,32 +70,30 @@ def test_a_key_alone_fixes_a_sample() -> None:
     assert not torch.equal(first[0], other_seed[0])
 
 
-@pytest.mark.parametrize("key", range(5))
-def test_a_sample_is_bytes_of_the_asked_size(key: int) -> None:
-    image, truth = samples()[key]
+def test_samples_made_in_a_worker_and_samples_made_later_are_equal() -> None:
+    sampler = EpochSampler(5, seed=1, batch=5)
+    in_worker = DataLoader(training_set(), 5, sampler=sampler, num_workers=1, collate_fn=PICTURES.batch)
+    drawn_only = DataLoader(training_set(), 5, sampler=sampler, collate_fn=list)
 
-    assert (image.shape, image.dtype) == ((3, 72, 96), torch.uint8)
-    assert (truth.shape, truth.dtype) == ((72, 96), torch.uint8)
-    assert set(truth.unique().tolist()) <= {*range(11), VOID}
+    (images, truths), drawn = next(iter(in_worker)), next(iter(drawn_only))
 
-
-def test_labels_move_with_their_pixels() -> None:
-    image = np.zeros((72, 96, 3), np.uint8)
-    truth = np.zeros((72, 96), np.uint8)
-    image[20:50, 10:60], truth[20:50, 10:60] = 255, 1
-
-    for seed in range(20):
-        view, seen = augment(image, truth, np.random.default_rng(seed))
-        marked, rest = view[seen == 1], view[seen == 0]
-        assert not marked.size or not rest.size or marked.mean() > rest.mean() + 60
+    assert all(isinstance(sample, Drawn) for sample in drawn)
+    later = PICTURES.to(torch.device("cpu")).batch(drawn)
+    assert torch.equal(images, later[0])
+    assert torch.equal(truths, later[1])
 
 
-def test_what_the_view_does_not_cover_is_void_and_zero_to_the_net() -> None:
-    views = [augment(FRAMES[0].image, FRAMES[0].truth, np.random.default_rng(seed)) for seed in range(30)]
-    partial = [(view, seen) for view, seen in views if (seen == VOID).mean() > 0.2]
+def test_a_sample_is_bytes_of_the_asked_size() -> None:
+    images, truths = PICTURES.batch([training_set()[key] for key in range(10)])
 
-    assert partial
-    for view, seen in partial:
-        void = (seen == VOID).astype(np.uint8)
-        inner = cv2.erode(void, np.ones((3, 3), np.uint8)) == 1  # the seam itself is interpolated
-        assert (view[inner] == 128).all()
+    assert (images.shape, images.dtype) == ((10, 3, 72, 96), torch.uint8)
+    assert (truths.shape, truths.dtype) == ((10, 72, 96), torch.uint8)
+    assert set(truths.unique().tolist()) <= {*range(11), VOID}
+
+
+def test_drive_frames_alone_are_counted_too() -> None:
+    samples = TrainingSet([], Samples(), drive_count=4, size=(96, 72), seed=1)
+
+    assert samples.pixels[:11].sum() == samples.pixels.sum() == 64 * 96 * 72
+    assert samples.rare
+    assert (samples.where_present >= samples.pixels).all()
