@@ -34,6 +34,8 @@ class SegmentationTask(L.LightningModule):
         for deep in aux:
             loss = loss + AUX_WEIGHT * self._loss(deep, _nearest(truth, deep.shape[-2:]))
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("lr", rate, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
