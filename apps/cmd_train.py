@@ -44,10 +44,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch of an interrupted run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
-    """Train, write the checkpoint, evaluate it and print the scores."""
-    for module in ("torch", "lightning", "tensorboard"):
+    """Train, write the checkpoint, evaluate it, print the scores and draw the run as report.png."""
+    for module in ("torch", "lightning", "tensorboard", "matplotlib"):
         import_extra(module, "train")
     from edge_seg.apps.output import print_report
+    from edge_seg.apps.training_report import write_training_report
     from edge_seg.train import PRECISIONS, TrainOptions, train_and_evaluate
 
     if precision not in PRECISIONS:
@@ -74,8 +75,13 @@ def train(
         resume=resume,
     )
     scores = train_and_evaluate(options, judged_on)
-    print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
-    print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+    try:  # of the outputs, one that fails does not cost the others
+        print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+    finally:
+        print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
+        report = run_dir / "report.png"
+        write_training_report(report, run_dir, scores, model=options.out, test=judged_on)
+        print(f"{report}: the run's curves, class IoU and sample predictions.", file=sys.stderr)
 
 
 def _test_of(data: str) -> str:

@@ -1,16 +1,16 @@
 """The report of a training run: a picture of its curves, its class IoU and what the net makes of some frames."""
 
-import io
 import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from edge_seg.apps.overlay import Overlay
+from edge_seg.apps.sinks import encode_png
 from edge_seg.apps.training_curves import LOSS, RATE, VAL, Curves, read_curves
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import Scores
@@ -22,14 +22,14 @@ from edge_seg.types import Frame, UInt8Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import SubFigure
 
 Sample = tuple[Frame, UInt8Array]
 """A frame with truth, and the labels found."""
 
 WIDTH_PX, DPI = 1600, 100
 CURVES_PX, BARS_PX, TITLE_PX, MOST_PICTURE_PX = 430, 330, 34, 420
-COLUMN_PX, LINE_PX, LETTER_PX = WIDTH_PX // 3 - 15, 25, 9
+COLUMN_PX, LINE_PX, LETTER_PX = WIDTH_PX // 3 - 20, 25, 9
 SAMPLES = 3
 BARS_IN_A_ROW = 32
 MOST_LETTERS = 24
@@ -37,6 +37,7 @@ MOST_LETTERS = 24
 TITLE_PT, TEXT_PT, SMALL_PT = 13, 11, 9
 INK, DIM, GRID = "#1f2933", "#66727f", "#e3e7eb"
 BLUE, GREEN, RED = "#2563eb", "#0f8a5f", "#d1293d"
+MEAN_LINE: dict[str, Any] = {"color": RED, "linewidth": 1, "linestyle": (0, (5, 4)), "zorder": 0.6}
 
 
 def write_training_report(path: Path, run_dir: Path, scores: Scores, *, model: Path, test: str) -> None:
@@ -61,28 +62,27 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({(2 * i + 1) * count // (2 * wanted) for i in range(wanted)})
 
 
-def draw_report(
-    spec: ModelSpec, scores: Scores, curves: Curves, *, test_name: str, samples: Sequence[Sample]
-) -> bytes:
+def draw_report(spec: ModelSpec, scores: Scores, curves: Curves, *, test_name: str, samples: Sequence[Sample]) -> bytes:
     """The report as a PNG file's content: WIDTH_PX wide, as high as classes and samples ask for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     heights = _heights(spec, samples)
-    figure = Figure((WIDTH_PX / DPI, sum(heights) / DPI), DPI, facecolor="white", layout="constrained")
-    curves_part, bars_part, samples_part = figure.subfigures(3, 1, height_ratios=heights)
+    figure = Figure((WIDTH_PX / DPI, sum(heights) / DPI), DPI, facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08, wspace=0, hspace=0)
+    curves_part, bars_part, samples_part = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
     for part in (curves_part, bars_part, samples_part):
         part.set_facecolor("white")
     headline = f"{spec.name}, {spec.width}x{spec.height}, trained on {spec.dataset}"
-    curves_part.suptitle(_plain(headline, 100), x=0.01, ha="left", size=18, weight="bold", color=INK)
+    curves_part.suptitle(_plain(headline, 100), x=0.012, ha="left", size=18, weight="bold", color=INK)
     _draw_curves(curves_part, curves, scores.miou)
     _draw_bars(bars_part, spec, scores, test_name)
     _draw_samples(samples_part, spec, samples)
-    content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of class names in all the world's letters
-        FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    return encode_png(np.asarray(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR), np.uint8))
 
 
 def _heights(spec: ModelSpec, samples: Sequence[Sample]) -> tuple[int, int, int]:
@@ -99,35 +99,43 @@ def _draw_curves(part: "SubFigure", curves: Curves, test_miou: float | None) -> 
     """Loss over learning rate, and beside them mIoU where it was watched."""
     rows = [LOSS] * 3 + [RATE] * (RATE in curves)
     axes = part.subplot_mosaic([[row, VAL] if VAL in curves else [row] for row in rows])
+    if LOSS not in curves:
+        axes[LOSS].set_axis_off()
+        _title(axes[LOSS], "Training loss: no logs were found")
+        return
+    epochs = max(curves[LOSS])
     for axis in axes.values():
         _style(axis)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    loss = curves.get(LOSS, {})
-    _draw_curve(axes[LOSS], loss, BLUE)
-    last = f", {list(loss.values())[-1]:.4g} after {_count(max(loss), 'epoch')}" if loss else ": no logs were found"
-    _title(axes[LOSS], f"Training loss{last}")
+        axis.set_xlim(0.5, epochs + max(0.5, 0.02 * epochs))
+        axis.locator_params("x", integer=True, min_n_ticks=1)
+    _draw_curve(axes[LOSS], curves[LOSS], BLUE)
+    _title(axes[LOSS], f"Training loss, {curves[LOSS][epochs]:.4g} after {_count(epochs, 'epoch')}")
     if RATE in curves:
-        _draw_curve(axes[RATE], curves[RATE], DIM)
-        _title(axes[RATE], "Learning rate, mean of each epoch", size=TEXT_PT)
-        axes[RATE].set_ylim(bottom=0)
-        axes[RATE].yaxis.get_major_locator().set_params(nbins=3)
-        axes[RATE].yaxis.set_major_formatter("{x:g}")
-        axes[RATE].sharex(axes[LOSS])
+        _draw_rate(axes[RATE], curves[RATE])
         axes[LOSS].tick_params(labelbottom=False)
-    for axis in (axes[rows[-1]], *(axes[VAL] for _ in range(VAL in curves))):
-        axis.set_xlabel("epoch", size=TEXT_PT, color=DIM)
+    axes[rows[-1]].set_xlabel("epoch", size=TEXT_PT, color=DIM)
     if VAL in curves:
-        _draw_watched(axes[VAL], curves[VAL], test_miou, epochs=max(loss))
+        _draw_watched(axes[VAL], curves[VAL], test_miou, epochs=epochs)
+
+
+def _draw_rate(axis: "Axes", rates: dict[int, float]) -> None:
+    _draw_curve(axis, rates, DIM)
+    _title(axis, "Learning rate, mean of each epoch", size=TEXT_PT)
+    axis.set_ylim(bottom=0)
+    axis.locator_params("y", nbins=3)
+    axis.yaxis.set_major_formatter("{x:g}")
 
 
 def _draw_watched(axis: "Axes", watched: dict[int, float], test_miou: float | None, *, epochs: int) -> None:
     """The mIoU on val, and that on test as a point at the run's end with a line to it."""
     _draw_curve(axis, watched, GREEN, label=f"val, watched: {list(watched.values())[-1]:.4f}")
     if test_miou is not None:
-        axis.axhline(test_miou, color=RED, linewidth=1, linestyle=(0, (5, 4)))
-        axis.plot([epochs], [test_miou], "D", color=RED, markersize=8, label=f"test, at the end: {test_miou:.4f}")
-    axis.set_xlim(min(1, min(watched)) - 0.02 * epochs, epochs * 1.02)
-    axis.set_ylim(0, min(1.02, 1.2 * max([v for v in (*watched.values(), test_miou or 0) if not math.isnan(v)])) or 1)
+        label = f"test, at the end: {test_miou:.4f}"
+        axis.axhline(test_miou, **MEAN_LINE)
+        axis.plot([epochs], [test_miou], "D", color=RED, markersize=8, label=label, clip_on=False)
+    highest = max(value for value in (*watched.values(), test_miou or 0) if not math.isnan(value))
+    axis.set_ylim(0, min(1.02, 1.2 * highest) or 1)
+    axis.set_xlabel("epoch", size=TEXT_PT, color=DIM)
     _title(axis, "mIoU")
     axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=TEXT_PT, borderaxespad=0.2)
 
@@ -148,9 +156,11 @@ def _draw_bars(part: "SubFigure", spec: ModelSpec, scores: Scores, test_name: st
         colours = [_colour(c.rgb) for c in chosen]
         _style(axis)
         bars = axis.bar(range(len(chosen)), [iou or 0 for iou in ious], color=colours, edgecolor=DIM, linewidth=0.6)
-        axis.bar_label(bars, ["absent" if i is None else f"{i:.2f}" for i in ious], size=SMALL_PT, color=INK, padding=2)
+        values = ["absent" if iou is None else f"{iou:.2f}" for iou in ious]
+        above_the_mean = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        axis.bar_label(bars, values, size=SMALL_PT, color=INK, padding=3, bbox=above_the_mean)
         if scores.miou is not None:
-            axis.axhline(scores.miou, color=RED, linewidth=1, linestyle=(0, (5, 4)), zorder=0.5)
+            axis.axhline(scores.miou, **MEAN_LINE)
         axis.set_xlim(-0.6, size - 0.4)
         axis.set_ylim(0, 1.08)
         _name_bars(axis, [_plain(c.name) for c in chosen], WIDTH_PX * 0.95 / size)
@@ -168,26 +178,36 @@ def _name_bars(axis: "Axes", names: list[str], room_px: float) -> None:
 
 def _draw_samples(part: "SubFigure", spec: ModelSpec, samples: Sequence[Sample]) -> None:
     """A row for each frame: picture, truth and prediction; and the classes' colours below."""
-    from matplotlib.patches import Patch
-
     overlay = Overlay(spec, alpha=1.0, borders=False)
     for axes, (frame, labels) in zip(part.subplots(len(samples), 3, squeeze=False), samples, strict=True):
         assert frame.truth is not None
         matrix = ConfusionMatrix(len(spec.classes))
         matrix.update(labels, frame.truth)
+        miou = matrix.miou()
         named = {
             _plain(frame.name or f"frame {frame.index}", 50): frame.image,
             "truth": overlay.draw(frame.image, frame.truth),
-            f"prediction, mIoU {matrix.miou():.2f}": overlay.draw(frame.image, labels),
+            "prediction" + ("" if math.isnan(miou) else f", mIoU {miou:.2f}"): overlay.draw(frame.image, labels),
         }
         for axis, (title, image) in zip(axes, named.items(), strict=True):
             axis.imshow(cv2.cvtColor(_small(image), cv2.COLOR_BGR2RGB))
             axis.set_axis_off()
             _title(axis, title, size=TEXT_PT)
-    named_colours = {f" {_plain(c.name)}": c.rgb for c in spec.classes} | {" no truth": (0, 0, 0)}
-    patches = [Patch(facecolor=_colour(rgb), edgecolor=DIM, linewidth=0.6) for rgb in named_colours.values()]
+    _draw_legend(part, spec)
+
+
+def _draw_legend(part: "SubFigure", spec: ModelSpec) -> None:
+    """The classes' colours in rows."""
+    from matplotlib.patches import Patch
+
     columns = _legend_columns(spec)
-    part.legend(patches, list(named_colours), loc="outside lower center", ncols=columns, frameon=False, fontsize=TEXT_PT)
+    entries = [(f" {_plain(c.name)}", c.rgb) for c in spec.classes] + [(" no truth", (0, 0, 0))]
+    entries = [entry for column in range(columns) for entry in entries[column::columns]]  # Matplotlib fills columns
+    names, patches = [], []
+    for name, rgb in entries:
+        names.append(name)  # with the space before it: a name that begins with _ would be left out
+        patches.append(Patch(facecolor=_colour(rgb), edgecolor=DIM, linewidth=0.6))
+    part.legend(patches, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=TEXT_PT)
 
 
 def _small(image: UInt8Array) -> UInt8Array:
@@ -203,7 +223,8 @@ def _fitting_size(image: UInt8Array) -> tuple[int, int]:
 
 def _legend_columns(spec: ModelSpec) -> int:
     longest = max(len(_plain(name)) for name in spec.class_names)
-    return min(len(spec.classes) + 1, int(WIDTH_PX * 0.95 / (70 + LETTER_PX * longest)))
+    entries, most = len(spec.classes) + 1, int(WIDTH_PX * 0.95 / (70 + LETTER_PX * longest))
+    return math.ceil(entries / math.ceil(entries / most))
 
 
 def _style(axis: "Axes") -> None:
@@ -229,8 +250,8 @@ def _plain(text: str, most: int = MOST_LETTERS) -> str:
     return cut.replace("$", r"\$")
 
 
-def _colour(rgb: tuple[int, int, int]) -> tuple[float, ...]:
-    return tuple(part / 255 for part in rgb)
+def _colour(rgb: tuple[int, int, int]) -> str:
+    return f"#{bytes(rgb).hex()}"
 
 
 def _count(number: int, noun: str) -> str:
