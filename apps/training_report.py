@@ -81,8 +81,9 @@ def draw_report(spec: ModelSpec, scores: Scores, curves: Curves, *, test_name: s
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of class names in all the world's letters
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-    return encode_png(np.asarray(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR), np.uint8))
+        canvas.draw()  # type: ignore[no-untyped-call]
+    rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return encode_png(np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR), np.uint8))
 
 
 def _heights(spec: ModelSpec, samples: Sequence[Sample]) -> tuple[int, int, int]:
