@@ -45,7 +45,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
     """Train, write the checkpoint, evaluate it, print the scores and draw the run as report.png."""
-    for module in ("torch", "lightning", "tensorboard", "matplotlib"):
+    for module in ("torch", "matplotlib", "lightning", "tensorboard"):
         import_extra(module, "train")
     from edge_seg.apps.output import print_report
     from edge_seg.apps.training_report import write_training_report
