@@ -54,10 +54,11 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
-    """Train, write the checkpoint, evaluate it and print the scores."""
-    for module in ("torch", "lightning", "tensorboard"):
+    """Train, write the checkpoint, evaluate it, print the scores and draw the run as report.png."""
+    for module in ("torch", "matplotlib", "lightning", "tensorboard"):
         import_extra(module, "train")
     from edge_seg.apps.output import print_report
+    from edge_seg.apps.training_report import write_training_report
     from edge_seg.train import PRECISIONS, TrainOptions, train_and_evaluate
 
     if precision not in PRECISIONS:
@@ -86,8 +87,13 @@ def train(
     scores = train_and_evaluate(options, judged_on)
     if scores is None:  # one of several processes, and not the first
         return
-    print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
-    print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+    try:  # of the outputs, one that fails does not cost the others
+        print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
+    finally:
+        print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
+        report = run_dir / "report.png"
+        write_training_report(report, run_dir, scores, model=options.out, test=judged_on)
+        print(f"{report}: the run's curves, class IoU and sample predictions.", file=sys.stderr)
 
 
 def _recipe(name: str, schedule: dict[str, Any], samples: dict[str, Any]) -> "Recipe":

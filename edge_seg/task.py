@@ -41,6 +41,8 @@ class SegmentationTask(L.LightningModule):
             at_stride = _nearest(truth, deep.shape[-2:])
             loss = loss + self.objective.settings.aux * self.objective.of_pixels(deep, at_stride)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("lr", rate, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:

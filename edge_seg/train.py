@@ -86,7 +86,7 @@ class EpochLines(Callback):
     """A plain line per epoch, for logs and pipes."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        values = {name: f"{float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items())}
+        values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 

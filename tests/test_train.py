@@ -98,7 +98,7 @@ def test_an_interrupted_run_resumes_to_the_same_net(
 def test_a_run_resumes_from_any_step_to_the_same_net(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four steps an epoch: inside an epoch, at its end, and in a later one; with drive frames and every augmentation."""
+    """Four steps an epoch: inside one, at its end, in a later one; with every augmentation."""
     changes: dict[str, object] = {"drive_share": 0.0, "epochs": 3, "rare": 0.5, "elastic": 0.5}
 
     def stop_at_step(self: SegmentationTask, batch: object, index: int) -> torch.Tensor:
