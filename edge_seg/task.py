@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from edge_seg.losses import cross_entropy
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.models import EdgeSeg
+from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
 
 AUX_WEIGHT = 0.4
@@ -20,7 +20,7 @@ WARM_UP_SHARE = 0.02
 class SegmentationTask(L.LightningModule):
     """A net with its loss, optimiser and schedule."""
 
-    def __init__(self, net: EdgeSeg, class_weights: Tensor, *, lr: float, weight_decay: float) -> None:
+    def __init__(self, net: SegmentationNet, class_weights: Tensor, *, lr: float, weight_decay: float) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
         self.lr, self.weight_decay = lr, weight_decay
@@ -57,8 +57,8 @@ class SegmentationTask(L.LightningModule):
         self.matrix = ConfusionMatrix(len(self.matrix.counts))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
