@@ -14,7 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -24,11 +24,14 @@ from edge_seg.data import Drive, open_dataset
 from edge_seg.data.training_set import EpochSampler, LabelledSet, TrainingSet, at_size, count_pixels
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, check_classes, evaluate
+from edge_seg.files import write_whole
+from edge_seg.init_weights import InitReport
 from edge_seg.losses import inverse_log_weights
 from edge_seg.malloc import keep_freed_memory
-from edge_seg.models import EdgeSeg, build_model
+from edge_seg.models import SegmentationNet
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
+from edge_seg.start import join_licences, keeping_average, origins, start_net
 from edge_seg.task import SegmentationTask
 from edge_seg.types import Dataset
 
@@ -57,6 +60,8 @@ class TrainOptions:
     precision: str = "auto"
     val: str | None = None
     init: Path | None = None
+    encoder_weights: str = "random"
+    freeze: str | None = None
     resume: bool = False
 
     @property
@@ -113,11 +118,13 @@ def train(options: TrainOptions) -> ModelSpec:
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     loader, class_weights = _training_data(dataset, options)
-    net = _initial_net(options, len(dataset.class_names))
+    net, report = _initial_net(options, len(dataset.class_names), loader)
     val = _validation_data(dataset, options)
     task = SegmentationTask(net, class_weights, lr=options.lr, weight_decay=options.weight_decay)
     saved = _read_last(task, options)
     _check_output(options)
+    if report is not None:
+        write_whole(options.run_dir / "init.txt", report.text().encode())
     if saved is not None and saved["epoch"] + 1 >= options.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
     else:
@@ -159,15 +166,20 @@ def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] 
     return saved
 
 
-def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
-    """A fresh net, or that of the checkpoint `init`; DataError where it has another architecture or other classes."""
-    if options.init is None:
-        return build_model(options.arch, classes)
-    arch, spec, net = read_checkpoint(options.init)
-    if (arch, len(spec.classes)) != (options.arch, classes):
-        found, wanted = f"{arch} with {len(spec.classes)} classes", f"{options.arch} with {classes}"
-        raise DataError(f"{options.init} holds {found}, but {wanted} is to be trained. Choose --arch {arch}.")
-    return net.train()
+def _initial_net(
+    options: TrainOptions, classes: int, loader: DataLoader[tuple[Tensor, Tensor]]
+) -> tuple[SegmentationNet, InitReport | None]:
+    """The net before its first step; that of a run to resume gets its weights later."""
+    first = ("random", None) if options.resume else (options.encoder_weights, options.init)
+    return start_net(
+        options.arch,
+        classes,
+        loader.dataset,
+        batch=options.batch,
+        weights=first[0],
+        init=first[1],
+        freeze=options.freeze,
+    )
 
 
 def _training_data(dataset: Dataset, options: TrainOptions) -> tuple[DataLoader[tuple[Tensor, Tensor]], Tensor]:
@@ -202,12 +214,14 @@ def _validation_data(dataset: Dataset, options: TrainOptions) -> DataLoader[tupl
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:
+    # A frozen encoder stays as it is, bit for bit, which Lightning's own average rounds away.
+    frozen = WeightAveraging(avg_fn=keeping_average(options.ema_decay)) if options.freeze else None
     shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
     saved = ModelCheckpoint(options.run_dir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     return L.Trainer(
         max_epochs=options.epochs,
         precision="bf16-mixed" if _use_bf16(options.precision) else "32-true",
-        callbacks=[shown, saved, EMAWeightAveraging(decay=options.ema_decay)],
+        callbacks=[shown, saved, frozen or EMAWeightAveraging(decay=options.ema_decay)],
         logger=TensorBoardLogger(options.run_dir, name="", version="tensorboard"),
         default_root_dir=options.run_dir,
         enable_progress_bar=sys.stderr.isatty(),
@@ -244,10 +258,8 @@ def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
     drive_only = isinstance(dataset, Drive)
     sources = [] if drive_only else [dataset.name]
     sources += ["drive frames"] if drive_only or options.drive_share else []
-    licence = dataset.licence
-    if options.init is not None:
-        first = read_checkpoint(options.init)[1]
-        sources += [name for name in first.dataset.split(" and ") if name not in sources]
-        licence = licence if first.licence == Drive.licence else first.licence
+    first = origins(options.init, options.encoder_weights)
+    sources += [name for name, _ in first if name not in sources]
+    licence = join_licences([dataset.licence, *(licence for _, licence in first)])
     trained_on = " and ".join(sources)
     return ModelSpec(options.arch, dataset.classes, options.width, options.height, trained_on, licence=licence)

@@ -60,7 +60,9 @@ def fold_normalisation(convolution: nn.Conv2d, mean: tuple[float, ...], std: tup
     Equal but for the border: there the zeros around the picture stood for the mean and stand for grey now.
     """
     if convolution.bias is None or type(convolution).__name__ not in ("Conv2d", "Conv2dSame"):
-        raise ModelError(f"The first convolution is a {type(convolution).__name__}, which published weights do not fit.")
+        raise ModelError(
+            f"The first convolution is a {type(convolution).__name__}, which published weights do not fit."
+        )
     middle, spread = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (mean, std))
     weight: Tensor = convolution.weight.double()
     offset = (weight * ((INPUT_MIDDLE / 255 - middle) / spread)).sum((1, 2, 3))

@@ -38,7 +38,7 @@ def _published(network: str) -> tuple[dict[str, Any], Normalisation]:
     """timm's options for the weights' file, fetched here so that a second run needs no network, and their middle."""
     from timm.models import get_pretrained_cfg
 
-    about = get_pretrained_cfg(network)
+    about: Any = get_pretrained_cfg(network)
     if about is None or not (about.hf_hub_id or about.url):
         raise ModelError(f"timm has no published weights for {network}. Leave out --encoder-weights.")
     if about.hf_hub_id:

@@ -70,7 +70,7 @@ class _Shapes(fx.Interpreter):
         super().__init__(module)
         self.shapes: dict[str, tuple[int, int]] = {}
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401  # as the method that it extends
         result = super().run_node(n)
         if isinstance(result, Tensor) and result.ndim == 4:
             self.shapes[n.name] = result.shape[2], result.shape[3]
@@ -87,7 +87,7 @@ def find_levels(net: nn.Module) -> dict[int, str]:
     interpreter = _Shapes(graph)
     try:
         interpreter.run(torch.zeros(1, 3, *TRACED_SIZE, device="meta"))
-    except RuntimeError as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
         raise _fixed_size(net, error) from None
     levels: dict[int, str] = {}
     passed, shapes = _passed_by_all(graph.graph), interpreter.shapes
