@@ -32,7 +32,9 @@ def train(
         str | None, typer.Option(help="Set of the final evaluation; of itself camvid:PATH/test for camvid:PATH.")
     ] = None,
     val: Annotated[str | None, typer.Option(help="Set to watch every tenth epoch; chooses nothing.")] = None,
-    arch: Annotated[str, typer.Option(help="edge-seg-n or edge-seg-s.")] = "edge-seg-s",
+    arch: Annotated[
+        str, typer.Option(help="edge-seg-n, edge-seg-s, or an encoder: torchvision:NAME, timm:NAME.")
+    ] = "edge-seg-s",
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write; runs/ARCH/ARCH.pt where not given.")] = None,
     size: Annotated[
         str, typer.Option(help="Input size of the net, WxH; pictures of another size are resized.")
@@ -47,7 +49,16 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
-    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from, in place of weights of chance.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="File to start from: .pt, any state dict, FP32 .onnx, or a bundled name.")
+    ] = None,
+    encoder_weights: Annotated[
+        str, typer.Option(help="random, or published: the encoder's, from ImageNet; for torchvision: and timm: nets.")
+    ] = "random",
+    freeze: Annotated[str | None, typer.Option(help="encoder: leave it as it is, and train decoder and heads.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Checkpoint of a net to learn from too, such as a wider one of the same data.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted run ended.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the net: pays on some GPUs.")] = False,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU, of each machine.")] = 1,
@@ -59,16 +70,19 @@ def train(
         import_extra(module, "train")
     from edge_seg.apps.output import print_report
     from edge_seg.apps.training_report import write_training_report
-    from edge_seg.train import PRECISIONS, TrainOptions, train_and_evaluate
+    from edge_seg.train import train_and_evaluate
+    from edge_seg.train_options import PRECISIONS, TrainOptions
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
+    _check_start(encoder_weights, freeze)
     judged_on = test or _test_of(data)
-    run_dir = _run_folder(out, arch)
+    label = arch.replace(":", "-")
+    run_dir = _run_folder(out, label)
     width, height = _parse_size(size)
     options = TrainOptions(
         data=data,
-        out=out or run_dir / f"{arch}.pt",
+        out=out or run_dir / f"{label}.pt",
         run_dir=run_dir,
         arch=arch,
         width=width,
@@ -79,6 +93,9 @@ def train(
         precision=precision,
         val=val,
         init=init,
+        teacher=teacher,
+        encoder_weights=encoder_weights,
+        freeze=freeze,
         resume=resume,
         compile=compiled,
         devices=devices,
@@ -113,6 +130,17 @@ def _test_of(data: str) -> str:
     if found is None:
         raise typer.BadParameter(f"--test is missing: {data} brings no test set along. Give one that it does not show.")
     return found
+
+
+def _check_start(encoder_weights: str, freeze: str | None) -> None:
+    """Wrong usage where one of the options is none of its choices."""
+    from edge_seg.models.registry import WEIGHTS
+    from edge_seg.start import FREEZES
+
+    if encoder_weights not in WEIGHTS:
+        raise typer.BadParameter(f"--encoder-weights {encoder_weights}: expected {' or '.join(WEIGHTS)}.")
+    if freeze is not None and freeze not in FREEZES:
+        raise typer.BadParameter(f"--freeze {freeze}: expected {' or '.join(FREEZES)}.")
 
 
 def _run_folder(out: Path | None, arch: str) -> Path:

@@ -8,11 +8,11 @@ import torch
 
 from edge_seg.errors import ModelError
 from edge_seg.files import check_path, write_whole
-from edge_seg.models import EdgeSeg, build_model
+from edge_seg.models import SegmentationNet, build_model
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 
 
-def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> None:
+def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: SegmentationNet) -> None:
     """Write weights and spec to `path` (.pt)."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     buffer = io.BytesIO()  # torch.save turns a full disk into an error of its own
@@ -20,7 +20,7 @@ def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: EdgeSeg) -> No
     write_whole(path, buffer.getvalue())
 
 
-def read_checkpoint(path: Path) -> tuple[str, ModelSpec, EdgeSeg]:
+def read_checkpoint(path: Path) -> tuple[str, ModelSpec, SegmentationNet]:
     """Architecture's name, spec and net in evaluation mode from `path`; ModelError where it is no such file."""
     try:
         found = torch.load(check_path(path, ModelError), map_location="cpu", weights_only=True)

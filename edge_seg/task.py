@@ -1,6 +1,7 @@
 """What is trained: a net with its loss, optimiser and schedule, as a LightningModule."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -9,39 +10,57 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_seg.data.training_set import Drawn, Pictures
+from edge_seg.data.training_set import Drawn
+from edge_seg.distillation import Distiller, Levels
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.models import EdgeSeg
+from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
 from edge_seg.objective import Objective
 from edge_seg.recipe import Schedule
 
+MakeSamples = Callable[[list[Drawn], torch.device], tuple[Tensor, Tensor]]
+
 
 class SegmentationTask(L.LightningModule):
-    """A net with its loss, optimiser and schedule; `pictures` are those that samples drawn by index show."""
+    """A net with its loss, optimiser and schedule.
 
-    def __init__(self, net: EdgeSeg, objective: Objective, schedule: Schedule, pictures: Pictures) -> None:
+    Samples that are only drawn yet, as for a GPU, `make_samples` makes there. It is a function and not what holds the
+    pictures, since Lightning copies all that a task holds for its average.
+    """
+
+    def __init__(
+        self,
+        net: SegmentationNet,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        make_samples: MakeSamples | None = None,
+        distiller: Distiller | None = None,
+    ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
-        self.objective, self.schedule, self.pictures = objective, schedule, pictures
+        self.objective, self.schedule, self.distiller = objective, schedule, distiller
+        self.make_samples = make_samples
         self.matrix = ConfusionMatrix(net.head.out_channels)
-        self.forward_with_aux = net.forward_with_aux
+        self.features: Callable[[Tensor], Levels] = net.features
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Samples that are only drawn yet, as for a GPU, are made there."""
-        if isinstance(batch, list) and isinstance(batch[0], Drawn):
-            return self.pictures.to(device).batch(batch)
+        if self.make_samples is not None and isinstance(batch, list) and isinstance(batch[0], Drawn):
+            return self.make_samples(batch, device)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        images, truth = batch
-        logits, *aux = self.forward_with_aux(normalise(images).to(memory_format=torch.channels_last))
+        images, truth = normalise(batch[0]).to(memory_format=torch.channels_last), batch[1]
+        features = self.features(images)
+        logits, *aux = self.net.heads(features)
         loss = self._loss_at_half_size(logits, truth)
         for deep in aux if self.objective.settings.aux else ():
             at_stride = _nearest(truth, deep.shape[-2:])
             loss = loss + self.objective.settings.aux * self.objective.of_pixels(deep, at_stride)
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        if self.distiller is not None:
+            loss = loss + self.distiller(images, logits, features)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         self.log("lr", rate, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 

@@ -8,78 +8,37 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
+from edge_seg.data.training_set import Drawn, Pictures, TrainingSet
+from edge_seg.distillation import make_distiller
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, check_classes, evaluate
+from edge_seg.files import write_whole
+from edge_seg.init_weights import InitReport
 from edge_seg.malloc import keep_freed_memory
-from edge_seg.models import EdgeSeg, build_model
-from edge_seg.objective import Objective, class_weights
-from edge_seg.recipe import Recipe
+from edge_seg.models import SegmentationNet
+from edge_seg.objective import Objective
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
+from edge_seg.start import first_batches, join_licences, keeping_average, origins, start_net
 from edge_seg.task import SegmentationTask
+from edge_seg.train_data import epoch_sampler, open_training_set, training_loader, validation_loader, weights_of_classes
+from edge_seg.train_options import TrainOptions
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10
 SAVE_EVERY = timedelta(minutes=1)
-PRECISIONS = ("auto", "bf16", "fp32")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What `train` needs: where the data is, and the schedule, which is fixed before the first step."""
-
-    data: str
-    out: Path
-    run_dir: Path
-    arch: str = "edge-seg-s"
-    width: int = 480
-    height: int = 360
-    recipe: Recipe = field(default_factory=Recipe)
-    seed: int = 1
-    workers: int = 1
-    precision: str = "auto"
-    val: str | None = None
-    init: Path | None = None
-    resume: bool = False
-    compile: bool = False
-    devices: int = 1
-    nodes: int = 1
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether CUDA's devices train, where there are any."""
-        return torch.cuda.is_available()
-
-    @property
-    def processes(self) -> int:
-        """How many processes train together."""
-        return self.devices * self.nodes
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the pictures that the net is trained on."""
-        return self.width, self.height
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint that `resume` goes on from."""
-        return self.run_dir / "last.ckpt"
 
 
 class EpochLines(Callback):
@@ -130,24 +89,23 @@ def train(options: TrainOptions) -> ModelSpec | None:
     _check_processes(options)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
-    samples, pictures = _training_set(dataset, options)
-    net = _initial_net(options, len(dataset.class_names))
-    val = _validation_data(dataset, options)
-    objective = Objective(options.recipe.loss, _class_weights(samples, options, len(dataset.class_names)))
-    task = SegmentationTask(net, objective, options.recipe.schedule, pictures)
-    if options.compile:
-        task.forward_with_aux = torch.compile(net.forward_with_aux)
+    samples, pictures = open_training_set(dataset, options)
+    net, report = _initial_net(options, len(dataset.class_names), samples, pictures)
+    val = validation_loader(dataset, options)
+    task = _task(net, dataset, samples, pictures, options)
     saved = _read_last(task, options)
     _check_output(options)
+    if report is not None:
+        write_whole(options.run_dir / "init.txt", report.text().encode())
     with _quiet():
         trainer = _trainer(options)
-    sampler = _sampler(samples, trainer, options)
+    sampler = epoch_sampler(samples, trainer, options)
     if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
     else:
         sampler.go_on_from(saved["global_step"] if saved else 0)
         with _quiet():
-            loader = _loader(samples, sampler, pictures, options)
+            loader = training_loader(samples, sampler, pictures, options)
             trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
@@ -193,66 +151,37 @@ def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] 
     return saved
 
 
-def _initial_net(options: TrainOptions, classes: int) -> EdgeSeg:
-    """A fresh net, or that of the checkpoint `init`; DataError where it has another architecture or other classes."""
-    if options.init is None:
-        return build_model(options.arch, classes)
-    arch, spec, net = read_checkpoint(options.init)
-    if (arch, len(spec.classes)) != (options.arch, classes):
-        found, wanted = f"{arch} with {len(spec.classes)} classes", f"{options.arch} with {classes}"
-        raise DataError(f"{options.init} holds {found}, but {wanted} is to be trained. Choose --arch {arch}.")
-    return net.train()
+def _initial_net(
+    options: TrainOptions, classes: int, samples: TrainingSet, pictures: Pictures
+) -> tuple[SegmentationNet, InitReport | None]:
+    """The net before its first step; that of a run to resume gets its weights later."""
+    weights, init = ("random", None) if options.resume else (options.encoder_weights, options.init)
+    batch = options.recipe.schedule.batch
+    batches = first_batches(samples, pictures, batch) if init else []
+    return start_net(options.arch, classes, batches, weights=weights, init=init, freeze=options.freeze)
 
 
-def _training_set(dataset: Dataset, options: TrainOptions) -> tuple[TrainingSet, Pictures]:
-    """The samples and their pictures in memory; drive frames are rendered anew for every sample."""
-    frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
-    share, batch = options.recipe.samples.drive_share, options.recipe.schedule.batch
-    if share:
-        check_classes(dataset.class_names, Drive.class_names, "the drive frames that drive_share asks for")
-    drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
-    if len(frames) + drive_count < batch:
-        raise DataError(f"{dataset.name} gives {len(frames) + drive_count} samples, fewer than one batch of {batch}.")
-    pictures = Pictures(frames, options.size)
-    truths = list(pictures.truths.numpy())
-    samples = TrainingSet(truths, options.recipe.samples, drive_count=drive_count, size=options.size, seed=options.seed)
-    return samples, pictures
+def _task(
+    net: SegmentationNet, dataset: Dataset, samples: TrainingSet, pictures: Pictures, options: TrainOptions
+) -> SegmentationTask:
+    recipe, classes = options.recipe, dataset.class_names
+    objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, len(classes)))
+    teacher, settings = options.teacher, recipe.distillation
+    distiller = None if teacher is None else make_distiller(net, teacher, classes, settings)
 
+    def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:
+        return pictures.to(device).batch(drawn)
 
-def _class_weights(samples: TrainingSet, options: TrainOptions, classes: int) -> Tensor | None:
-    pixels, where_present = samples.pixels[:classes], samples.where_present[:classes]
-    return class_weights(options.recipe.loss, pixels, where_present)
-
-
-def _sampler(samples: TrainingSet, trainer: L.Trainer, options: TrainOptions) -> EpochSampler:
-    batch, processes = options.recipe.schedule.batch, trainer.world_size
-    return EpochSampler(len(samples), options.seed, batch, rank=trainer.global_rank, processes=processes)
-
-
-def _loader(
-    samples: TrainingSet, sampler: EpochSampler, pictures: Pictures, options: TrainOptions
-) -> DataLoader[Drawn]:
-    """Batches of this process's share; for a GPU they are only drawn here, and made there."""
-    return DataLoader(
-        samples,
-        batch_size=sampler.batch // sampler.processes,
-        sampler=sampler,
-        num_workers=options.workers,
-        persistent_workers=options.workers > 0,
-        collate_fn=list if options.on_gpu else pictures.batch,
-    )
-
-
-def _validation_data(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
-    if options.val is None:
-        return None
-    watched = open_dataset(options.val)
-    check_classes(dataset.class_names, watched.class_names, watched.name)
-    return DataLoader(LabelledSet(watched, options.size), batch_size=options.recipe.schedule.batch)
+    task = SegmentationTask(net, objective, recipe.schedule, make_samples=make_samples, distiller=distiller)
+    if options.compile:
+        task.features = torch.compile(net.features)
+    return task
 
 
 def _trainer(options: TrainOptions) -> L.Trainer:
     schedule = options.recipe.schedule
+    # A frozen encoder stays as it is, bit for bit, which Lightning's own average rounds away.
+    frozen = WeightAveraging(avg_fn=keeping_average(schedule.ema)) if options.freeze else None
     shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
     last = functools.partial(ModelCheckpoint, options.run_dir, "last", enable_version_counter=False)
     saved = [last(save_on_train_epoch_end=True), last(train_time_interval=SAVE_EVERY, save_on_exception=True)]
@@ -264,8 +193,8 @@ def _trainer(options: TrainOptions) -> L.Trainer:
         sync_batchnorm=options.on_gpu and options.processes > 1,
         use_distributed_sampler=False,
         max_epochs=schedule.epochs,
-        precision="bf16-mixed" if _use_bf16(options.precision) else "32-true",
-        callbacks=[shown, *saved, EMAWeightAveraging(decay=schedule.ema)],
+        precision="bf16-mixed" if options.use_bf16 else "32-true",
+        callbacks=[shown, *saved, frozen or EMAWeightAveraging(decay=schedule.ema)],
         logger=TensorBoardLogger(options.run_dir, name="", version="tensorboard"),
         default_root_dir=options.run_dir,
         enable_progress_bar=sys.stderr.isatty(),
@@ -289,26 +218,13 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _use_bf16(precision: str) -> bool:
-    """bf16 where the hardware multiplies it: emulated, as on an older CPU, it is twice as slow as FP32."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return True
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    return "amx_bf16" in flags or "avx512_bf16" in flags
-
-
 def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
     """The spec of the trained net: it owes to its first weights' data and licence too."""
     drive_only = isinstance(dataset, Drive)
     sources = [] if drive_only else [dataset.name]
     sources += ["drive frames"] if drive_only or options.recipe.samples.drive_share else []
-    licence = dataset.licence
-    if options.init is not None:
-        first = read_checkpoint(options.init)[1]
-        sources += [name for name in first.dataset.split(" and ") if name not in sources]
-        licence = licence if first.licence == Drive.licence else first.licence
+    first = origins(options.init, options.encoder_weights)
+    sources += [name for name, _ in first if name not in sources]
+    licence = join_licences([dataset.licence, *(licence for _, licence in first)])
     trained_on = " and ".join(sources)
     return ModelSpec(options.arch, dataset.classes, options.width, options.height, trained_on, licence=licence)

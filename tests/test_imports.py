@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("torch", "torchvision", "lightning", "torchmetrics", "onnxscript", "matplotlib", "tensorboard", "pycuda")
+EXTRAS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "torchmetrics",
+    "onnxscript",
+    "matplotlib",
+    "tensorboard",
+    "pycuda",
+)
 DRIVE = "drive:seed=1,size=96x72,frames=4"
 TRAIN_LINE = "Type: pip install 'edge-seg[train]'\n"
 

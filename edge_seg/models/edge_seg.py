@@ -1,26 +1,17 @@
-"""edge-seg-n and edge-seg-s: a residual encoder down to stride 32 and a light top-down decoder to a head at stride 4.
+"""edge-seg-n and edge-seg-s: a residual encoder down to stride 32 under the shared decoder (`net`).
 
 Every operator runs in INT8 on every run-time at hand and stays dense: 3x3 and 1x1 convolutions, BatchNorm (folded at
 export), ReLU, Add, bilinear up-sampling. No depthwise convolution and no gate: both lose accuracy in INT8 and speed on
-CPUs. Residual blocks after He et al. (2016), the top-down path after Lin et al., Feature Pyramid Networks (2017).
+CPUs. Residual blocks after He et al. (2016).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def conv_bn(inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1) -> nn.Sequential:
-    """Convolution of odd kernel with zero padding, then BatchNorm."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
-
-
-def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU."""
-    return nn.Sequential(*conv_bn(inputs, outputs, kernel, stride=stride), nn.ReLU(inplace=True))
+from edge_seg.models.net import SegmentationNet, conv_bn, conv_bn_relu
 
 
 class Block(nn.Module):
@@ -38,12 +29,7 @@ class Block(nn.Module):
         return F.relu(self.body(x) + self.skip(x))
 
 
-def upsample_to(x: Tensor, like: Tensor) -> Tensor:
-    """x [N, C, h, w] up-sampled bilinearly to the height and width of `like`."""
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class EdgeSeg(nn.Module):
+class EdgeSeg(SegmentationNet):
     """The family; `widths` are the channels at strides 4, 8, 16 and 32, `depths` the residual blocks there."""
 
     def __init__(self, classes: int, *, stem: int, widths: Sequence[int], depths: Sequence[int], decoder: int) -> None:
@@ -53,31 +39,18 @@ class EdgeSeg(nn.Module):
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             first = Block(widths[max(level - 1, 0)], width, stride=1 if level == 0 else 2)
             self.stages.append(nn.Sequential(first, *(Block(width, width) for _ in range(depth - 1))))
-        self.laterals = nn.ModuleList(conv_bn(width, decoder, 1) for width in widths)
-        self.smooth8 = conv_bn_relu(decoder, decoder)
-        self.smooth4 = conv_bn_relu(decoder, decoder)
-        self.head = nn.Conv2d(decoder, classes, 1)
-        self.aux_heads = nn.ModuleList(nn.Conv2d(decoder, classes, 1) for _ in range(2))
+        self._add_decoder(classes, widths, decoder)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N, C, H/4, W/4] of normalised images [N, 3, H, W]."""
-        return self.head(self._decode(x)[0])  # type: ignore[no-any-return]
-
-    def forward_with_aux(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits at strides 4, 8 and 16; the last two exist to train the deeper levels."""
-        at4, at8, at16 = self._decode(x)
-        return self.head(at4), self.aux_heads[0](at8), self.aux_heads[1](at16)
-
-    def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def pyramid(self, x: Tensor) -> Iterator[Tensor]:
+        """The features at strides 4, 8, 16 and 32, one after the other."""
         x = self.stem(x)
-        levels = []
-        for stage, lateral in zip(self.stages, self.laterals, strict=True):
+        for stage in self.stages:
             x = stage(x)
-            levels.append(lateral(x))
-        at4, at8, at16, at32 = levels
-        at16 = F.relu(at16 + upsample_to(at32, at16))
-        at8 = self.smooth8(F.relu(at8 + upsample_to(at16, at8)))
-        return self.smooth4(F.relu(at4 + upsample_to(at8, at4))), at8, at16
+            yield x
+
+    def encoder_parts(self) -> list[nn.Module]:
+        """Stem and stages."""
+        return [self.stem, self.stages]
 
 
 def edge_seg_n(classes: int) -> EdgeSeg:
@@ -88,6 +61,11 @@ def edge_seg_n(classes: int) -> EdgeSeg:
 def edge_seg_s(classes: int) -> EdgeSeg:
     """The default net: 2.2 GMAC at 480x360."""
     return EdgeSeg(classes, stem=32, widths=(32, 64, 128, 256), depths=(1, 2, 3, 2), decoder=64)
+
+
+def edge_seg_l(classes: int) -> EdgeSeg:
+    """A wide net to teach the others, or for a GPU: 8.6 GMAC at 480x360."""
+    return EdgeSeg(classes, stem=64, widths=(64, 128, 256, 512), depths=(1, 2, 3, 2), decoder=128)
 
 
 @torch.no_grad()

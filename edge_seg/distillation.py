@@ -1,0 +1,80 @@
+"""What a student learns from a wider teacher: its logits and its features."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_seg.checkpoint import read_checkpoint
+from edge_seg.evaluate import check_classes
+from edge_seg.models import SegmentationNet
+from edge_seg.recipe import Distillation
+
+Levels = tuple[Tensor, Tensor, Tensor]
+"""Features [N, D, H/s, W/s] at strides s of 4, 8 and 16."""
+
+
+class Distiller(nn.Module):
+    """The loss against a teacher: its softened logits at stride 4 (Hinton et al., Distilling the Knowledge in a Neural
+    Network, 2015), and where in the picture each of its features is strong (Shu et al., Channel-wise Knowledge
+    Distillation for Dense Prediction, 2021), to which a 1x1 convolution leads from the student's features.
+    """
+
+    def __init__(
+        self, teach: Callable[[Tensor], tuple[Tensor, Levels]], widths: tuple[int, int], settings: Distillation
+    ) -> None:
+        super().__init__()
+        student, teacher = widths
+        self.teach, self.settings = teach, settings
+        self.projections = nn.ModuleList(nn.Conv2d(student, teacher, 1) for _ in range(3))
+
+    def forward(self, images: Tensor, logits: Tensor, features: Levels) -> Tensor:
+        """The loss of a student that answers normalised `images` with `logits` and `features`."""
+        settings = self.settings
+        taught, strong = self.teach(images)
+        loss = settings.logits * soft_divergence(taught, logits, 1, settings.temperature)
+        for goal, found, project in zip(strong, features, self.projections, strict=True):
+            places = goal.flatten(2), project(found).flatten(2)
+            loss = loss + settings.features / 3 * soft_divergence(*places, 2, settings.temperature)
+        return loss
+
+
+def soft_divergence(teacher: Tensor, student: Tensor, dim: int, temperature: float) -> Tensor:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)) over `dim`, mean over the other dimensions.
+
+    >>> teacher, student = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    >>> round(float(soft_divergence(teacher, student, 1, 1.0)), 4)  # ln(cosh(1))
+    0.4338
+    """
+    goal = (teacher.float() / temperature).log_softmax(dim)
+    found = (student.float() / temperature).log_softmax(dim)
+    divergence = F.kl_div(found, goal, reduction="none", log_target=True).sum(dim)
+    return temperature**2 * divergence.mean()
+
+
+def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Tensor], tuple[Tensor, Levels]], int]:
+    """What the net of a checkpoint answers to normalised images, and the width of its features.
+
+    DataError where it knows other classes. A function, since Lightning copies what a task holds for its average.
+    """
+    _, spec, net = read_checkpoint(path)
+    check_classes(class_names, tuple(c.name for c in spec.classes), f"the teacher {path}")
+    net.to(memory_format=torch.channels_last).requires_grad_(False)
+
+    def teach(images: Tensor) -> tuple[Tensor, Levels]:
+        net.to(images.device)
+        with torch.no_grad():
+            features = net.features(images)
+            return net.head(features[0]), features
+
+    return teach, net.head.in_channels
+
+
+def make_distiller(
+    net: SegmentationNet, teacher: Path, class_names: tuple[str, ...], settings: Distillation
+) -> Distiller:
+    """The loss of `net` against the teacher in a checkpoint; errors as `open_teacher`'s and `read_checkpoint`'s."""
+    teach, width = open_teacher(teacher, class_names)
+    return Distiller(teach, (net.head.in_channels, width), settings)

@@ -1,0 +1,93 @@
+"""What a training starts from: weights of chance, published ones or a file's, and to whom the net then owes."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_seg.data.drive import Drive
+from edge_seg.data.training_set import Pictures, TrainingSet
+from edge_seg.init_weights import InitReport, init_net
+from edge_seg.models import SegmentationNet, build_model
+from edge_seg.models.deploy import normalise
+from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
+from edge_seg.weight_files import read_weights
+
+FREEZES = ("encoder",)
+"""What `freeze` may name."""
+
+SETTLING_BATCHES = 4
+"""Batches whose statistics an unfolded net starts with."""
+
+
+def start_net(
+    arch: str,
+    classes: int,
+    batches: Sequence[Tensor],
+    *,
+    weights: str = "random",
+    init: Path | None = None,
+    freeze: str | None = None,
+) -> tuple[SegmentationNet, InitReport | None]:
+    """The net to train, and the report of the file `init` where one is given; its summary goes to stderr.
+
+    `batches` are normalised images [N, 3, H, W] of the training set, for the statistics of an unfolded net.
+    """
+    net = build_model(arch, classes, weights=weights)
+    report = None
+    if init is not None:
+        report = init_net(net, init, arch, batches)
+        print(report.summary(), file=sys.stderr)
+    if freeze == "encoder":
+        net.freeze_encoder()
+    return net, report
+
+
+def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[Tensor]:
+    """Normalised images [batch, 3, H, W] of the first samples, SETTLING_BATCHES or as many as there are."""
+    count = min(SETTLING_BATCHES, len(samples) // batch)
+    groups = (range(first * batch, (first + 1) * batch) for first in range(count))
+    return [normalise(pictures.batch([samples[index] for index in group])[0]) for group in groups]
+
+
+def origins(init: Path | None, weights: str) -> list[tuple[str, str]]:
+    """Data set and licence of each thing that the first weights owe to.
+
+    >>> origins(None, "published")
+    [('ImageNet', 'Encoder weights trained on ImageNet: ...')]
+    """
+    found = [(IMAGENET, IMAGENET_LICENCE)] if weights == "published" else []
+    if init is not None:
+        file = read_weights(init)
+        found += [(name, file.licence) for name in file.dataset.split(" and ")]
+    return found
+
+
+def join_licences(licences: Sequence[str]) -> str:
+    """One text for what was trained under all of `licences`; drive frames' asks for nothing beside another.
+
+    >>> join_licences(["Apache-2.0", "Apache-2.0"]), join_licences(["Apache-2.0", "For research", "For research"])
+    ('Apache-2.0', 'For research')
+    >>> join_licences(["For research", "See ImageNet"]), join_licences(["Apache-2.0", ""])
+    ('For research; See ImageNet', '')
+    """
+    others = list(dict.fromkeys(licence for licence in licences if licence != Drive.licence))
+    return "; ".join(filter(None, others)) if others else Drive.licence
+
+
+def keeping_average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """decay * average + (1 - decay) * current; where both are equal, as in all of a frozen encoder, exactly that value.
+
+    >>> average = keeping_average(0.9)
+    >>> third = torch.tensor([1 / 3])
+    >>> bool(average(third, third, 1) == third), round(float(average(torch.zeros(1), third, 1)), 4)
+    (True, 0.0333)
+    """
+
+    def average(kept: Tensor, current: Tensor, _: Any) -> Tensor:  # noqa: ANN401  # PyTorch's number of averaged nets
+        return torch.where(kept == current, kept, decay * kept + (1 - decay) * current)
+
+    return average

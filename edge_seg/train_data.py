@@ -1,0 +1,63 @@
+"""The samples of a training: which there are, how much their classes weigh, and in which order they come."""
+
+import lightning as L
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from edge_seg.data import Drive, open_dataset
+from edge_seg.data.training_set import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
+from edge_seg.errors import DataError
+from edge_seg.evaluate import check_classes
+from edge_seg.objective import class_weights
+from edge_seg.recipe import Loss
+from edge_seg.train_options import TrainOptions
+from edge_seg.types import Dataset
+
+
+def open_training_set(dataset: Dataset, options: TrainOptions) -> tuple[TrainingSet, Pictures]:
+    """The samples and their pictures in memory; drive frames are rendered anew for every sample."""
+    frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
+    share, batch = options.recipe.samples.drive_share, options.recipe.schedule.batch
+    if share:
+        check_classes(dataset.class_names, Drive.class_names, "the drive frames that drive_share asks for")
+    drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
+    if len(frames) + drive_count < batch:
+        raise DataError(f"{dataset.name} gives {len(frames) + drive_count} samples, fewer than one batch of {batch}.")
+    pictures = Pictures(frames, options.size)
+    truths = list(pictures.truths.numpy())
+    samples = TrainingSet(truths, options.recipe.samples, drive_count=drive_count, size=options.size, seed=options.seed)
+    return samples, pictures
+
+
+def weights_of_classes(samples: TrainingSet, settings: Loss, classes: int) -> Tensor | None:
+    """Weights [C] of the classes in the loss, by how often the samples show them."""
+    return class_weights(settings, samples.pixels[:classes], samples.where_present[:classes])
+
+
+def epoch_sampler(samples: TrainingSet, trainer: L.Trainer, options: TrainOptions) -> EpochSampler:
+    """The order of the samples in this process of the trainer's."""
+    batch, processes = options.recipe.schedule.batch, trainer.world_size
+    return EpochSampler(len(samples), options.seed, batch, rank=trainer.global_rank, processes=processes)
+
+
+def training_loader(
+    samples: TrainingSet, sampler: EpochSampler, pictures: Pictures, options: TrainOptions
+) -> DataLoader[Drawn]:
+    """Batches of this process's share; for a GPU they are only drawn here, and made there."""
+    return DataLoader(
+        samples,
+        batch_size=sampler.batch // sampler.processes,
+        sampler=sampler,
+        num_workers=options.workers,
+        persistent_workers=options.workers > 0,
+        collate_fn=list if options.on_gpu else pictures.batch,
+    )
+
+
+def validation_loader(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
+    """The set that is watched, in batches."""
+    if options.val is None:
+        return None
+    watched = open_dataset(options.val)
+    check_classes(dataset.class_names, watched.class_names, watched.name)
+    return DataLoader(LabelledSet(watched, options.size), batch_size=options.recipe.schedule.batch)

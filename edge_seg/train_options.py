@@ -1,0 +1,64 @@
+"""What a training needs to know before its first step."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from edge_seg.recipe import Recipe
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What `train` needs: where the data is, and the schedule, which is fixed before the first step."""
+
+    data: str
+    out: Path
+    run_dir: Path
+    arch: str = "edge-seg-s"
+    width: int = 480
+    height: int = 360
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 1
+    workers: int = 1
+    precision: str = "auto"
+    val: str | None = None
+    init: Path | None = None
+    teacher: Path | None = None
+    encoder_weights: str = "random"
+    freeze: str | None = None
+    resume: bool = False
+    compile: bool = False
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether CUDA's devices train, where there are any."""
+        return torch.cuda.is_available()
+
+    @property
+    def use_bf16(self) -> bool:
+        """bf16 where the hardware multiplies it: emulated, as on an older CPU, it is twice as slow as FP32."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        cpuinfo = Path("/proc/cpuinfo")
+        flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+        return self.on_gpu or "amx_bf16" in flags or "avx512_bf16" in flags
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.nodes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures that the net is trained on."""
+        return self.width, self.height
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that `resume` goes on from."""
+        return self.run_dir / "last.ckpt"

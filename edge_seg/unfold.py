@@ -1,0 +1,98 @@
+"""BatchNorm out of convolutions that an export has folded it into, so that the net can be trained on.
+
+A folded convolution keeps the weights; its BatchNorm first adds the folded bias and nothing else. `settle` then gives
+it the statistics of pictures, without changing what the net computes, so that training mode computes nearly the same.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edge_seg.models import SegmentationNet
+
+PROBE_SIZE = (96, 128)
+
+
+@torch.no_grad()
+def norms_after(net: SegmentationNet) -> dict[str, str]:
+    """The name of each convolution whose result is what a BatchNorm takes -> that BatchNorm's."""
+    outputs: list[tuple[str, Tensor]] = []
+    pairs: dict[str, str] = {}
+
+    def watch(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            outputs.append((name, output))
+        pairs.update({conv: name for conv, made in outputs if isinstance(module, nn.BatchNorm2d) and made is inputs[0]})
+
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: watch(name, module, inputs, output))
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+    ]
+    was_training = net.training
+    net.eval().forward_with_aux(torch.zeros(1, 3, *PROBE_SIZE))
+    net.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return pairs
+
+
+def unfolded(tensors: Mapping[str, Tensor], net: SegmentationNet) -> dict[str, Tensor]:
+    """`tensors` of a folded file by the names of `net`: a folded bias becomes a BatchNorm that adds it.
+
+    The BatchNorm has mean 0, variance 1 - eps and weight 1, so in evaluation mode it scales by exactly 1.
+    """
+    result, wanted = dict(tensors), net.state_dict()
+    for convolution, norm in norms_after(net).items():
+        if f"{convolution}.bias" not in tensors or f"{norm}.weight" in tensors:
+            continue
+        bias = result.pop(f"{convolution}.bias")
+        module = net.get_submodule(norm)
+        assert isinstance(module, nn.BatchNorm2d)
+        zeros, ones = torch.zeros_like(bias), torch.ones_like(bias)
+        if f"{convolution}.bias" in wanted:
+            result[f"{convolution}.bias"] = zeros
+        parts = {"weight": ones, "bias": bias, "running_mean": zeros, "running_var": ones - module.eps}
+        result |= {f"{norm}.{part}": value for part, value in parts.items()}
+    return result
+
+
+@torch.no_grad()
+def settle(net: SegmentationNet, images: Sequence[Tensor], norms: Sequence[str]) -> None:
+    """Give the BatchNorms `norms` of an unfolded net the statistics of batches of normalised images [N, 3, H, W].
+
+    With mean m and variance v of what a BatchNorm takes, mean and variance become m and v, and weight and bias such
+    that evaluation mode computes what it did.
+    """
+    modules = [net.get_submodule(name) for name in norms]
+    sums: dict[nn.Module, list[Tensor]] = {module: [] for module in modules}
+
+    def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double()
+        sums[module].append(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]))
+
+    hooks = [module.register_forward_pre_hook(watch) for module in modules]
+    was_training = net.training
+    net.eval()
+    for batch in images:
+        net.forward_with_aux(batch)
+    net.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    for module, found in sums.items():
+        assert isinstance(module, nn.BatchNorm2d)
+        if found:
+            mean, square = torch.stack(found).mean(0)
+            _shift(module, mean, (square - mean.square()).clamp_min(0))
+
+
+def _shift(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """The same function of evaluation mode with other statistics."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    offset = norm.bias.double() - gain * norm.running_mean.double()
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_(gain * torch.sqrt(variance + norm.eps))
+    norm.bias.copy_(offset + gain * mean)
