@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge_seg.errors import DataError
 from edge_seg.models import SegmentationNet
-from edge_seg.unfold import settle, unfolded
+from edge_seg.unfold import executed, settle, unfolded
 from edge_seg.weight_files import WeightFile, read_weights
 
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
@@ -89,13 +89,16 @@ def init_net(net: SegmentationNet, path: Path, arch: str, images: Sequence[Tenso
     `images`, batches of normalised pictures [N, 3, H, W], set the statistics of what an export had folded.
     """
     file = read_weights(path)
-    tensors = unfolded(file.tensors, net) if file.folded else _best_names(file.tensors, _tensors(net))
-    report = _compare(path.name, tensors, _tensors(net))
+    wanted = _tensors(net)
+    tensors = unfolded(file.tensors, file.folded, net) if file.folded else _best_names(file.tensors, wanted)
+    report = _compare(path.name, tensors, wanted)
     if report.fitting < LEAST_SHARE * report.wanted_kernels:
         raise _nothing_fits(report, path, arch, file)
     net.load_state_dict({name: tensors[name] for name in report.taken}, strict=False)
     if file.folded:
-        settle(net, images, [name for name in _norms(net) if f"{name}.bias" in report.taken])
+        norms = executed(net)[1].values()
+        # A BatchNorm that was not folded, as one before its convolution, has statistics of its own in the file.
+        settle(net, images, [n for n in norms if f"{n}.bias" in report.taken and f"{n}.bias" not in file.tensors])
     return report
 
 
@@ -110,10 +113,6 @@ def without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ['norm.weight']
     """
     return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-
-
-def _norms(net: SegmentationNet) -> list[str]:
-    return [name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _best_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
