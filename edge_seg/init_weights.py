@@ -18,6 +18,9 @@ LEAST_SHARE = 0.1
 """Of a net's kernels and matrices, that have to fit: below it, net and file have nothing to do with each other.
 Vectors do not count, for those of any two nets are often of one length."""
 
+COUNTER = ".num_batches_tracked"
+"""BatchNorm's count of its steps: of one shape in all nets, so it is taken but says nothing."""
+
 SHOWN = 3
 """Names of a kind on the summary's line; the file of the run has them all."""
 
@@ -91,10 +94,11 @@ def init_net(net: SegmentationNet, path: Path, arch: str, images: Sequence[Tenso
     file = read_weights(path)
     wanted = _tensors(net)
     tensors = unfolded(file.tensors, file.folded, net) if file.folded else _best_names(file.tensors, wanted)
-    report = _compare(path.name, tensors, wanted)
+    report = _compare(path.name, without_counters(tensors), wanted)
     if report.fitting < LEAST_SHARE * report.wanted_kernels:
         raise _nothing_fits(report, path, arch, file)
-    net.load_state_dict({name: tensors[name] for name in report.taken}, strict=False)
+    counters = [name for name in net.state_dict() if name.endswith(COUNTER) and name in tensors]
+    net.load_state_dict({name: tensors[name] for name in [*report.taken, *counters]}, strict=False)
     if file.folded:
         norms = executed(net)[1].values()
         # A BatchNorm that was not folded, as one before its convolution, has statistics of its own in the file.
@@ -112,7 +116,7 @@ def without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     >>> list(without_counters({"norm.weight": torch.ones(1), "norm.num_batches_tracked": torch.tensor(3)}))
     ['norm.weight']
     """
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)}
 
 
 def _best_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -121,7 +125,7 @@ def _best_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     def fitting(named: dict[str, Tensor]) -> int:
         return sum(name in wanted and tensor.shape == wanted[name].shape for name, tensor in named.items())
 
-    return max(_namings(without_counters(tensors)), key=fitting)
+    return max(_namings(dict(tensors)), key=fitting)
 
 
 def _namings(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
