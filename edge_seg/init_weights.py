@@ -113,7 +113,7 @@ def _tensors(net: SegmentationNet) -> dict[str, Tensor]:
 def without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All but BatchNorm's step counters, which fit everywhere and say nothing.
 
-    >>> list(without_counters({"norm.weight": torch.ones(1), "norm.num_batches_tracked": torch.tensor(3)}))
+    >>> list(without_counters({"norm.weight": Tensor([1.0]), "norm.num_batches_tracked": Tensor([3.0])}))
     ['norm.weight']
     """
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)}

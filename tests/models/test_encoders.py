@@ -175,6 +175,29 @@ def test_a_published_file_with_code_is_refused(hub: Path) -> None:
         fetch("http://127.0.0.1:9/net.pth")
 
 
+def test_a_file_of_another_network_is_refused(hub: Path) -> None:
+    write_torchvision(hub)
+    url = torchvision.models.get_model_weights("resnet18").DEFAULT.url
+    next(hub.iterdir()).rename(hub / Path(url).name)
+
+    with pytest.raises(ModelError, match=r"is not of torchvision:resnet18: .* Delete it and start again"):
+        build_model("torchvision:resnet18", 4, weights="published")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"conv1.weight": torch.zeros(3)}, r"timm:resnet18 cannot be an encoder \(RuntimeError: .*size mismatch"),
+        ({"something.weight": torch.zeros(3)}, "102 tensors of timm:resnet18 are missing"),
+    ],
+)
+def test_a_file_of_another_timm_network_is_refused(tensors: dict[str, torch.Tensor], message: str, hub: Path) -> None:
+    save_file(tensors, hub / "resnet18.a1_in1k.safetensors")
+
+    with pytest.raises(ModelError, match=rf"(?s){message}.* Delete .*resnet18\.a1_in1k\.safetensors and start again"):
+        build_model("timm:resnet18", 4, weights="published")
+
+
 def test_our_own_nets_have_no_published_weights() -> None:
     with pytest.raises(ModelError, match=r"Nobody publishes encoder weights for edge-seg-s.*--init edge-seg-s-fp32"):
         build_model("edge-seg-s", 11, weights="published")
