@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge_seg.errors import DataError
 from edge_seg.models import SegmentationNet
-from edge_seg.unfold import settle, unfolded
+from edge_seg.unfold import executed, settle, unfolded
 from edge_seg.weight_files import WeightFile, read_weights
 
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
@@ -17,6 +17,9 @@ PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 LEAST_SHARE = 0.1
 """Of a net's kernels and matrices, that have to fit: below it, net and file have nothing to do with each other.
 Vectors do not count, for those of any two nets are often of one length."""
+
+COUNTER = ".num_batches_tracked"
+"""BatchNorm's count of its steps: of one shape in all nets, so it is taken but says nothing."""
 
 SHOWN = 3
 """Names of a kind on the summary's line; the file of the run has them all."""
@@ -89,13 +92,17 @@ def init_net(net: SegmentationNet, path: Path, arch: str, images: Sequence[Tenso
     `images`, batches of normalised pictures [N, 3, H, W], set the statistics of what an export had folded.
     """
     file = read_weights(path)
-    tensors = unfolded(file.tensors, net) if file.folded else _best_names(file.tensors, _tensors(net))
-    report = _compare(path.name, tensors, _tensors(net))
+    wanted = _tensors(net)
+    tensors = unfolded(file.tensors, file.folded, net) if file.folded else _best_names(file.tensors, wanted)
+    report = _compare(path.name, without_counters(tensors), wanted)
     if report.fitting < LEAST_SHARE * report.wanted_kernels:
         raise _nothing_fits(report, path, arch, file)
-    net.load_state_dict({name: tensors[name] for name in report.taken}, strict=False)
+    counters = [name for name in net.state_dict() if name.endswith(COUNTER) and name in tensors]
+    net.load_state_dict({name: tensors[name] for name in [*report.taken, *counters]}, strict=False)
     if file.folded:
-        settle(net, images, [name for name in _norms(net) if f"{name}.bias" in report.taken])
+        norms = executed(net)[1].values()
+        # A BatchNorm that was not folded, as one before its convolution, has statistics of its own in the file.
+        settle(net, images, [n for n in norms if f"{n}.bias" in report.taken and f"{n}.bias" not in file.tensors])
     return report
 
 
@@ -106,14 +113,10 @@ def _tensors(net: SegmentationNet) -> dict[str, Tensor]:
 def without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All but BatchNorm's step counters, which fit everywhere and say nothing.
 
-    >>> list(without_counters({"norm.weight": torch.ones(1), "norm.num_batches_tracked": torch.tensor(3)}))
+    >>> list(without_counters({"norm.weight": Tensor([1.0]), "norm.num_batches_tracked": Tensor([3.0])}))
     ['norm.weight']
     """
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-
-
-def _norms(net: SegmentationNet) -> list[str]:
-    return [name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)}
 
 
 def _best_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,7 +125,7 @@ def _best_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     def fitting(named: dict[str, Tensor]) -> int:
         return sum(name in wanted and tensor.shape == wanted[name].shape for name, tensor in named.items())
 
-    return max(_namings(without_counters(tensors)), key=fitting)
+    return max(_namings(dict(tensors)), key=fitting)
 
 
 def _namings(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:

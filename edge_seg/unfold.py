@@ -5,6 +5,7 @@ it the statistics of pictures, without changing what the net computes, so that t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,37 +16,40 @@ PROBE_SIZE = (96, 128)
 
 
 @torch.no_grad()
-def norms_after(net: SegmentationNet) -> dict[str, str]:
-    """The name of each convolution whose result is what a BatchNorm takes -> that BatchNorm's."""
+def executed(net: SegmentationNet) -> tuple[list[str], dict[str, str]]:
+    """The names of the convolutions in the order of their work, and convolution -> BatchNorm that takes its result."""
     outputs: list[tuple[str, Tensor]] = []
     pairs: dict[str, str] = {}
 
     def watch(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
             outputs.append((name, output))
-        pairs.update({conv: name for conv, made in outputs if isinstance(module, nn.BatchNorm2d) and made is inputs[0]})
+        else:
+            pairs.update({convolution: name for convolution, made in outputs if made is inputs[0]})
 
     hooks = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: watch(name, module, inputs, output))
+        module.register_forward_hook(partial(watch, name))
         for name, module in net.named_modules()
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
     ]
     was_training = net.training
-    net.eval().forward_with_aux(torch.zeros(1, 3, *PROBE_SIZE))
+    net.eval()(torch.zeros(1, 3, *PROBE_SIZE))
     net.train(was_training)
     for hook in hooks:
         hook.remove()
-    return pairs
+    return [name for name, _ in outputs], pairs
 
 
-def unfolded(tensors: Mapping[str, Tensor], net: SegmentationNet) -> dict[str, Tensor]:
-    """`tensors` of a folded file by the names of `net`: a folded bias becomes a BatchNorm that adds it.
+def unfolded(tensors: Mapping[str, Tensor], folded: Sequence[str], net: SegmentationNet) -> dict[str, Tensor]:
+    """`tensors` of an export by the names of `net`, with each folded bias made a BatchNorm that adds it.
 
-    The BatchNorm has mean 0, variance 1 - eps and weight 1, so in evaluation mode it scales by exactly 1.
+    `folded` are the export's convolutions in their order. The BatchNorm has mean 0, variance 1 - eps and weight 1, so
+    in evaluation mode it scales by exactly 1.
     """
-    result, wanted = dict(tensors), net.state_dict()
-    for convolution, norm in norms_after(net).items():
-        if f"{convolution}.bias" not in tensors or f"{norm}.weight" in tensors:
+    order, norms = executed(net)
+    result, wanted = _renamed(tensors, folded, order), net.state_dict()
+    for convolution, norm in norms.items():
+        if f"{convolution}.bias" not in result or f"{norm}.weight" in result:
             continue
         bias = result.pop(f"{convolution}.bias")
         module = net.get_submodule(norm)
@@ -56,6 +60,18 @@ def unfolded(tensors: Mapping[str, Tensor], net: SegmentationNet) -> dict[str, T
         parts = {"weight": ones, "bias": bias, "running_mean": zeros, "running_var": ones - module.eps}
         result |= {f"{norm}.{part}": value for part, value in parts.items()}
     return result
+
+
+def _renamed(tensors: Mapping[str, Tensor], folded: Sequence[str], order: Sequence[str]) -> dict[str, Tensor]:
+    """`tensors` by the names of `order` where the file's say nothing, as those of a traced network, but are as many."""
+    if set(folded) <= set(order) or len(folded) != len(order):
+        return dict(tensors)
+    kinds = ("weight", "bias")
+    old = {f"{name}.{kind}" for name in folded for kind in kinds}
+    renamed = {name: tensor for name, tensor in tensors.items() if name not in old}
+    for there, here in zip(folded, order, strict=True):
+        renamed |= {f"{here}.{kind}": tensors[f"{there}.{kind}"] for kind in kinds if f"{there}.{kind}" in tensors}
+    return renamed
 
 
 @torch.no_grad()

@@ -24,14 +24,14 @@ MOST_NESTED = 4
 class WeightFile:
     """Tensors by name, with the data set and the licence that they owe to, and the architecture where it is known.
 
-    In a `folded` file BatchNorm is part of the convolutions, as in every export.
+    In an export BatchNorm is part of the convolutions; `folded` has their names there, in the order of the graph.
     """
 
     tensors: dict[str, Tensor]
     dataset: str
     licence: str
     arch: str | None = None
-    folded: bool = False
+    folded: tuple[str, ...] = ()
 
 
 def read_weights(model: Path) -> WeightFile:
@@ -86,11 +86,12 @@ def _read_onnx(path: Path, asked: Path) -> WeightFile:
         raise ModelError(f"{asked} is INT8: its weights are rounded. Give {hint}.")
     values = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
     tensors = {name.removeprefix("net."): value for name, value in values.items() if name.startswith("net.")}
-    for node in model.graph.node:
-        if node.op_type == "Conv":
-            names = (f"{module_path(node.name)}.{kind}" for kind in ("weight", "bias"))
-            tensors |= {name: values[key] for name, key in zip(names, node.input[1:], strict=False) if key in values}
-    return WeightFile(tensors, spec.dataset, spec.licence, arch=spec.name, folded=True)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    for node in convolutions:
+        names = (f"{module_path(node.name)}.{kind}" for kind in ("weight", "bias"))
+        tensors |= {name: values[key] for name, key in zip(names, node.input[1:], strict=False) if key in values}
+    folded = tuple(module_path(node.name) for node in convolutions)
+    return WeightFile(tensors, spec.dataset, spec.licence, arch=spec.name, folded=folded)
 
 
 def module_path(node: str) -> str:

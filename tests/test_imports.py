@@ -79,6 +79,15 @@ def test_train_says_what_to_install(tmp_path: Path, missing: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_encoder_of_timm_says_what_to_install(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    where = ("--data", "drive:frames=8", "--workers", "0", "--out", f"{tmp_path}/a.pt")
+    done = edge_seg(("timm",), "train", *where, "--arch", "timm:resnet18")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"edge-seg: This needs timm, which is not installed. {TRAIN_LINE}")
+
+
 def test_export_says_what_to_install() -> None:
     done = edge_seg(("torch",), "export", "a.pt")
 

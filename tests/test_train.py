@@ -166,6 +166,92 @@ def test_a_run_starts_from_a_checkpoint(tmp_path: Path, tiny_checkpoint: Path) -
         train(options(tmp_path / "other", init=tiny_checkpoint, arch="edge-seg-s"))
 
 
+def test_a_whole_net_is_taken_but_for_its_output(tmp_path: Path, tiny_checkpoint: Path, two_classes: Path) -> None:
+    trained = train(options(tmp_path / "run", data=f"folder:{two_classes}", init=tiny_checkpoint, epochs=1))
+
+    lines = (tmp_path / "run" / "init.txt").read_text().splitlines()
+    assert lines[0].startswith("--init tiny.pt: 125 of 131 tensors taken; head.weight is [11, 48, 1, 1] there")
+    assert "anew      head.bias [2]: [11] in the file" in lines
+    assert (trained.dataset, trained.licence) == ("mine and nothing", "")
+
+
+def test_weights_of_elsewhere_are_named_in_the_spec(tmp_path: Path) -> None:
+    torch.save(build_model("edge-seg-n", 11).state_dict(), tmp_path / "theirs.pth")
+
+    trained = train(options(tmp_path / "run", init=tmp_path / "theirs.pth", epochs=1))
+
+    assert trained.dataset == "drive frames and weights of theirs.pth"
+    assert trained.licence == "Unknown: see where the weights of theirs.pth came from"
+
+
+def test_a_run_starts_from_an_export(tmp_path: Path, tiny_model: Path, tiny_checkpoint: Path) -> None:
+    quiet = {"lr": 0.0, "weight_decay": 0.0, "ema_decay": 0.5, "epochs": 1}
+    train(options(tmp_path, init=tiny_model, **quiet))
+
+    before, after = (read_checkpoint(path)[2].state_dict() for path in (tiny_checkpoint, tmp_path / "net.pt"))
+    assert torch.equal(before["head.weight"], after["head.weight"])
+    assert not torch.equal(after["stem.0.1.running_var"], torch.ones(16))
+
+
+@pytest.mark.parametrize("arch", ["edge-seg-n", "torchvision:mobilenet_v3_small", "timm:mobilenetv3_small_050"])
+def test_a_frozen_encoder_stays_bit_for_bit(arch: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_model(arch, 11)
+    net.forward_with_aux(torch.randn(4, 3, 72, 96))  # statistics that are not those of a fresh net
+    write_checkpoint(tmp_path / "first.pt", arch, dataclasses.replace(TINY_CAMVID, name=arch), net)
+    val = "drive:seed=9,frames=2,size=96x72"
+
+    train(
+        options(
+            tmp_path / "run",
+            arch=arch,
+            init=tmp_path / "first.pt",
+            freeze="encoder",
+            data="drive:frames=8,size=96x72",
+            val=val,
+            epochs=10,
+        )
+    )
+
+    before, after = (read_checkpoint(path)[2] for path in (tmp_path / "first.pt", tmp_path / "run" / "net.pt"))
+    kept = {id(t) for part in before.encoder_parts() for t in part.state_dict(keep_vars=True).values()}
+    encoder = {name for name, tensor in before.state_dict(keep_vars=True).items() if id(tensor) in kept}
+    assert 40 < len(encoder) < len(before.state_dict())
+    now = after.state_dict()
+    changed = {name for name, tensor in before.state_dict().items() if not torch.equal(tensor, now[name])}
+    assert changed == set(now) - encoder
+
+
+def test_a_frozen_run_resumes_to_the_same_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"epochs": 3, "freeze": "encoder", "arch": "timm:mobilenetv3_small_050"}
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(options(whole, **changes))
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLines, "on_train_epoch_end", interrupt_in_third_epoch)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(options(halves, **changes))
+    train(options(halves, resume=True, **changes))
+
+    nets = [read_checkpoint(folder / "net.pt")[2].state_dict() for folder in (whole, halves)]
+    assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
+
+
+def test_published_weights_are_named_in_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import get_model, get_model_weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = get_model_weights("mobilenet_v3_small").DEFAULT.url
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(get_model("mobilenet_v3_small").state_dict(), tmp_path / "hub" / "checkpoints" / Path(url).name)
+
+    trained = train(
+        options(tmp_path / "run", arch="torchvision:mobilenet_v3_small", encoder_weights="published", epochs=1)
+    )
+
+    assert trained.dataset == "drive frames and ImageNet"
+    assert trained.licence.startswith("Encoder weights trained on ImageNet")
+
+
 def test_an_old_run_is_not_overwritten(tmp_path: Path) -> None:
     train(options(tmp_path, epochs=1))
 

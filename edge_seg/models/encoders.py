@@ -11,13 +11,16 @@ from torch import Tensor, nn
 
 from edge_seg.errors import ModelError
 from edge_seg.models.net import STRIDES, SegmentationNet
-from edge_seg.models.published import fold_normalisation
+from edge_seg.models.published import Normalisation, fold_normalisation
 
 DECODER = 64
 """Channels of the decoder, as those of edge-seg-s."""
 
 PROBE_SIZE = (96, 128)
 """Height and width of the zeros that a network is tried with."""
+
+Pyramid = tuple[nn.Module, tuple[int, ...], Normalisation | None]
+"""A network down to its last feature, the indices of its outputs at strides 4 to 32, and what its weights expect."""
 
 LIBRARIES = ("torchvision", "timm")
 

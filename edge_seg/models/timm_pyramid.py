@@ -1,17 +1,18 @@
 """The features of timm's networks, as its `features_only` gives them."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edge_seg.errors import ModelError, import_extra
-from edge_seg.models.encoders import no_pyramid, unknown_network
+from edge_seg.models.encoders import Pyramid, no_pyramid, unknown_network
 from edge_seg.models.net import STRIDES
 from edge_seg.models.published import Normalisation, fetch
-
-Pyramid = tuple[nn.Module, tuple[int, ...], Normalisation | None]
 
 
 def open_pyramid(network: str, *, published: bool) -> Pyramid:
@@ -22,16 +23,45 @@ def open_pyramid(network: str, *, published: bool) -> Pyramid:
         raise unknown_network("timm", network, timm.list_models())
     options, normalisation = _published(network) if published else ({}, None)
     try:
-        net: nn.Module = timm.create_model(network, features_only=True, pretrained=published, **options)
+        with _remarks() as remarks:
+            net: nn.Module = timm.create_model(network, features_only=True, pretrained=published, **options)
         strides: list[int] = net.feature_info.reduction()  # type: ignore[union-attr,operator]
-    except Exception as error:  # whatever a builder makes of an option that its network has not
-        raise ModelError(
-            f"timm:{network} cannot be an encoder ({type(error).__name__}: {error}). "
-            "Choose another, such as timm:resnet18."
-        ) from None
+    except Exception as error:  # whatever a builder makes of an option that its network has not, or of a file
+        reason = f"{type(error).__name__}: {str(error).strip()}"[:200]
+        hint = "Is the file of this network?" if published else "Choose another, such as timm:resnet18."
+        raise ModelError(f"timm:{network} cannot be an encoder ({reason}). {hint}{_file_of(options)}") from None
+    missing = next((remark.count(", ") + 1 for remark in remarks if remark.startswith("Missing keys")), 0)
+    if missing > len(net.state_dict()) / 2:  # some networks miss a few, which they have as encoders only
+        raise ModelError(f"{missing} tensors of timm:{network} are missing in its file.{_file_of(options)}")
     if any(stride not in strides for stride in STRIDES):
         raise no_pyramid(f"timm:{network}", sorted(set(strides)))
     return net, tuple(len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES), normalisation
+
+
+def _file_of(options: dict[str, Any]) -> str:
+    """What to do about the file in the options, after a space; nothing where there is none."""
+    file = options.get("pretrained_cfg_overlay", {}).get("file")
+    return f" Delete {file} and start again." if file else ""
+
+
+@contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """What timm says of a file while it builds a network, such as that nothing took the classifier's tensors."""
+    said: list[str] = []
+    logger = logging.getLogger("timm.models._builder")
+
+    def keep(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    level = logger.level
+    logger.addFilter(keep)
+    logger.setLevel(logging.INFO)
+    try:
+        yield said
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(keep)
 
 
 def _published(network: str) -> tuple[dict[str, Any], Normalisation]:

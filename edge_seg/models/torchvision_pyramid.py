@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from edge_seg.errors import ModelError, import_extra
-from edge_seg.models.encoders import no_pyramid, unknown_network
+from edge_seg.models.encoders import Pyramid, no_pyramid, unknown_network
 from edge_seg.models.net import STRIDES
 from edge_seg.models.published import Normalisation, fetch
 
 TRACED_SIZE = (256, 512)
 """Height and width of the traced picture. What is of one size for every picture, as after a pooling to 7x7, has other
 strides in height than in width, and so is no level; what has its channels last is none either."""
-
-Pyramid = tuple[nn.Module, tuple[int, ...], Normalisation | None]
 
 
 def open_pyramid(network: str, *, published: bool) -> Pyramid:
@@ -45,8 +43,12 @@ def _published(network: str) -> tuple[nn.Module, Normalisation]:
     from torchvision import models
 
     weights: Any = models.get_model_weights(network).DEFAULT
-    fetch(weights.url, sha256_start=weights.url.rsplit("-", 1)[-1].partition(".")[0])
-    net, preset = _build(network, weights), weights.transforms()
+    file = fetch(weights.url, sha256_start=weights.url.rsplit("-", 1)[-1].partition(".")[0])
+    try:
+        net, preset = _build(network, weights), weights.transforms()
+    except RuntimeError as error:  # tensors of other names or shapes
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{file} is not of torchvision:{network}: {reason} Delete it and start again.") from None
     normalisation = tuple(preset.mean), tuple(preset.std)
     if getattr(net, "transform_input", False):  # Inception's: to TensorFlow's normalisation from ImageNet's
         net.transform_input = False  # type: ignore[assignment]

@@ -140,6 +140,8 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
         (["--data", "folder:mine"], "--test is missing: folder:mine brings no test set along"),
         (["--data", "drive:frames=4", "--size", "480"], "--size 480: expected WxH, such as 480x360, of 32 to 4096"),
         (["--data", "drive:frames=4", "--size", "16x16"], "--size 16x16: expected WxH"),
+        (["--data", "drive:frames=4", "--freeze", "head"], "--freeze head: expected encoder"),
+        (["--data", "drive:frames=4", "--encoder-weights", "best"], "best: expected random or published"),
     ],
 )
 def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
