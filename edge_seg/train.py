@@ -45,6 +45,8 @@ class EpochLines(Callback):
     """A plain line per epoch, for logs and pipes."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
@@ -209,7 +211,8 @@ def _trainer(options: TrainOptions) -> L.Trainer:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back Lightning's advice on settings that are as they are on purpose, and its dependencies' deprecations."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -344,6 +344,7 @@ def test_a_batch_that_processes_cannot_share_is_told(tmp_path: Path) -> None:
         train(options(tmp_path, devices=3))
 
 
+@pytest.mark.slow
 def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("compiling for a CPU needs g++")
