@@ -13,7 +13,9 @@ from edge_seg.errors import SinkError, import_extra
 from edge_seg.files import check_path
 
 if TYPE_CHECKING:
+    from edge_seg.evaluate import Scores
     from edge_seg.recipe import Recipe
+    from edge_seg.training.options import TrainOptions
 
 LEAST_SIDE, MOST_SIDE = 32, 4096
 
@@ -40,7 +42,7 @@ def train(
         str, typer.Option(help="Input size of the net, WxH; pictures of another size are resized.")
     ] = "480x360",
     recipe: Annotated[
-        str, typer.Option(help="Recipe: quick, camvid, or a TOML file; the next four options go before it.")
+        str, typer.Option(help="quick, camvid, or a TOML file; the next four options replace what it says.")
     ] = "quick",
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Samples a step, on all devices together.")] = None,
@@ -68,10 +70,8 @@ def train(
     """Train, write the checkpoint, evaluate it, print the scores and draw the run as report.png."""
     for module in ("torch", "matplotlib", "lightning", "tensorboard"):
         import_extra(module, "train")
-    from edge_seg.apps.output import print_report
-    from edge_seg.apps.training_report import write_training_report
     from edge_seg.train import train_and_evaluate
-    from edge_seg.train_options import PRECISIONS, TrainOptions
+    from edge_seg.training.options import PRECISIONS, TrainOptions
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
@@ -102,14 +102,21 @@ def train(
         nodes=nodes,
     )
     scores = train_and_evaluate(options, judged_on)
-    if scores is None:  # one of several processes, and not the first
-        return
-    try:  # of the outputs, one that fails does not cost the others
+    if scores is not None:  # None: one of several processes, and not the first
+        _show(scores, options, judged_on, as_json=as_json)
+
+
+def _show(scores: "Scores", options: "TrainOptions", judged_on: str, *, as_json: bool) -> None:
+    """Print the scores, and draw the run; of the outputs, one that fails does not cost the others."""
+    from edge_seg.apps.output import print_report
+    from edge_seg.apps.training_report import write_training_report
+
+    try:
         print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
     finally:
         print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
-        report = run_dir / "report.png"
-        write_training_report(report, run_dir, scores, model=options.out, test=judged_on)
+        report = options.run_dir / "report.png"
+        write_training_report(report, options.run_dir, scores, model=options.out, test=judged_on)
         print(f"{report}: the run's curves, class IoU and sample predictions.", file=sys.stderr)
 
 
@@ -135,7 +142,7 @@ def _test_of(data: str) -> str:
 def _check_start(encoder_weights: str, freeze: str | None) -> None:
     """Wrong usage where one of the options is none of its choices."""
     from edge_seg.models.registry import WEIGHTS
-    from edge_seg.start import FREEZES
+    from edge_seg.training.start import FREEZES
 
     if encoder_weights not in WEIGHTS:
         raise typer.BadParameter(f"--encoder-weights {encoder_weights}: expected {' or '.join(WEIGHTS)}.")

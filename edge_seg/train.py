@@ -20,21 +20,27 @@ from torch import Tensor
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import Drawn, Pictures, TrainingSet
-from edge_seg.distillation import make_distiller
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
-from edge_seg.init_weights import InitReport
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
-from edge_seg.objective import Objective
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
-from edge_seg.start import first_batches, join_licences, keeping_average, origins, start_net
-from edge_seg.task import SegmentationTask
-from edge_seg.train_data import epoch_sampler, open_training_set, training_loader, validation_loader, weights_of_classes
-from edge_seg.train_options import TrainOptions
+from edge_seg.training.batches import (
+    epoch_sampler,
+    open_training_set,
+    training_loader,
+    validation_loader,
+    weights_of_classes,
+)
+from edge_seg.training.distillation import make_distiller
+from edge_seg.training.init_weights import InitReport
+from edge_seg.training.objective import Objective
+from edge_seg.training.options import TrainOptions
+from edge_seg.training.samples import Drawn, Pictures, TrainingSet
+from edge_seg.training.start import first_batches, join_licences, keeping_average, origins, start_net
+from edge_seg.training.task import SegmentationTask
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10

@@ -23,9 +23,9 @@ from edge_seg.errors import DataError, SinkError
 from edge_seg.models import build_model
 from edge_seg.recipe import Recipe, Samples, Schedule
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
-from edge_seg.task import SegmentationTask
 from edge_seg.train import EpochLines, train, train_and_evaluate
-from edge_seg.train_options import TrainOptions
+from edge_seg.training.options import TrainOptions
+from edge_seg.training.task import SegmentationTask
 
 TINY_CAMVID = ModelSpec("first", CAMVID_CLASSES, 96, 72, "CamVid train", licence=CAMVID_LICENCE)
 CPU_ONLY = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

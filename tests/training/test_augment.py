@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edge_seg.data.augment import View, plan_view, take_view
 from edge_seg.data.drive import Drive
 from edge_seg.recipe import Samples
+from edge_seg.training.augment import View, plan_view, take_view
 from edge_seg.types import VOID, UInt8Array
 
 FRAME = Drive(1, 96, 72, 4)[0]

@@ -5,12 +5,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.training_set import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
 from edge_seg.errors import DataError
 from edge_seg.evaluate import check_classes
-from edge_seg.objective import class_weights
 from edge_seg.recipe import Loss
-from edge_seg.train_options import TrainOptions
+from edge_seg.training.objective import class_weights
+from edge_seg.training.options import TrainOptions
+from edge_seg.training.samples import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
 from edge_seg.types import Dataset
 
 

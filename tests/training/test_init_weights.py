@@ -12,12 +12,12 @@ from edge_seg.checkpoint import write_checkpoint
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.to_onnx import to_onnx
-from edge_seg.init_weights import init_net
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
-from edge_seg.start import start_net
-from edge_seg.weight_files import read_weights
+from edge_seg.training.init_weights import init_net
+from edge_seg.training.start import start_net
+from edge_seg.training.weight_files import read_weights
 
 N = "edge-seg-n"
 SPEC = ModelSpec(N, CAMVID_CLASSES, 96, 72, "CamVid train", licence="for research")

@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge_seg.losses import cross_entropy, focal, near_borders, ohem_cross_entropy, soft_dice, soft_jaccard
-from edge_seg.objective import Objective, class_weights
 from edge_seg.recipe import Loss
+from edge_seg.training.objective import Objective, class_weights
 from edge_seg.types import VOID
 
 LOGITS = torch.randn(2, 4, 12, 16, generator=torch.Generator().manual_seed(1))

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from edge_seg.data.drive import Drive
-from edge_seg.data.training_set import Pictures, TrainingSet
-from edge_seg.init_weights import InitReport, init_net
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
 from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
-from edge_seg.weight_files import read_weights
+from edge_seg.training.init_weights import InitReport, init_net
+from edge_seg.training.samples import Pictures, TrainingSet
+from edge_seg.training.weight_files import read_weights
 
 FREEZES = ("encoder",)
 """What `freeze` may name."""

@@ -10,13 +10,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_seg.data.training_set import Drawn
-from edge_seg.distillation import Distiller, Levels
 from edge_seg.metrics import ConfusionMatrix
 from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
-from edge_seg.objective import Objective
 from edge_seg.recipe import Schedule
+from edge_seg.training.distillation import Distiller, Levels
+from edge_seg.training.objective import Objective
+from edge_seg.training.samples import Drawn
 
 MakeSamples = Callable[[list[Drawn], torch.device], tuple[Tensor, Tensor]]
 

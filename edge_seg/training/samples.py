@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from edge_seg.data.augment import View, plan_view, take_view
 from edge_seg.data.drive import Drive
 from edge_seg.recipe import Samples
 from edge_seg.resize import resize_image, resize_labels
+from edge_seg.training.augment import View, plan_view, take_view
 from edge_seg.types import VOID, Frame, UInt8Array
 from edge_seg.types import Dataset as LabelledFrames
 

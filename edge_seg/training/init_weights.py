@@ -8,8 +8,8 @@ from torch import Tensor
 
 from edge_seg.errors import DataError
 from edge_seg.models import SegmentationNet
-from edge_seg.unfold import executed, settle, unfolded
-from edge_seg.weight_files import WeightFile, read_weights
+from edge_seg.training.unfold import executed, settle, unfolded
+from edge_seg.training.weight_files import WeightFile, read_weights
 
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 """What wrappers put before a net's names."""

@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from edge_seg.checkpoint import read_checkpoint
-from edge_seg.distillation import Distiller, make_distiller, soft_divergence
 from edge_seg.errors import DataError
 from edge_seg.models import build_model
 from edge_seg.recipe import Distillation, Recipe, Schedule
 from edge_seg.train import train
-from edge_seg.train_options import TrainOptions
+from edge_seg.training.distillation import Distiller, make_distiller, soft_divergence
+from edge_seg.training.options import TrainOptions
 
 
 def random_levels(seed: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

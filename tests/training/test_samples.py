@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader
 
 from edge_seg.data.drive import Drive
-from edge_seg.data.training_set import Drawn, EpochSampler, Pictures, TrainingSet
 from edge_seg.recipe import Samples
+from edge_seg.training.samples import Drawn, EpochSampler, Pictures, TrainingSet
 from edge_seg.types import VOID
 
 FRAMES = [Drive(seed, 96, 72, 4)[0] for seed in range(3)]

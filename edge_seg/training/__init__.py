@@ -1,0 +1,1 @@
+"""What `edge_seg.train` is made of: samples, loss, teacher, first weights and the task that Lightning runs."""
