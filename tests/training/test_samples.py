@@ -97,3 +97,26 @@ def test_drive_frames_alone_are_counted_too() -> None:
     assert samples.pixels[:11].sum() == samples.pixels.sum() == 64 * 96 * 72
     assert samples.rare
     assert (samples.where_present >= samples.pixels).all()
+
+
+def test_a_task_makes_samples_that_are_only_drawn_where_the_net_is() -> None:
+    pytest.importorskip("lightning")
+    from edge_seg.models import build_model
+    from edge_seg.recipe import Loss, Schedule
+    from edge_seg.training.objective import Objective
+    from edge_seg.training.task import SegmentationTask
+
+    def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        return PICTURES.to(device).batch(drawn)
+
+    net, device = build_model("edge-seg-n", 11), torch.device("cpu")
+    task = SegmentationTask(net, Objective(Loss(), None), Schedule(), make_samples=make_samples)
+    drawn = [training_set()[key] for key in range(3)]
+
+    images, truths = task.transfer_batch_to_device(drawn, device, 0)
+    expected = PICTURES.batch(drawn)
+
+    assert torch.equal(images, expected[0])
+    assert torch.equal(truths, expected[1])
+    as_it_is = task.transfer_batch_to_device(expected, device, 0)
+    assert torch.equal(as_it_is[0], expected[0])
