@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +34,7 @@ def train(
     ] = None,
     val: Annotated[str | None, typer.Option(help="Set to watch every tenth epoch; chooses nothing.")] = None,
     arch: Annotated[
-        str, typer.Option(help="edge-seg-n, edge-seg-s, or an encoder: torchvision:NAME, timm:NAME.")
+        str, typer.Option(help="edge-seg-n, -s or -l, or an encoder: torchvision:NAME, timm:NAME.")
     ] = "edge-seg-s",
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write; runs/ARCH/ARCH.pt where not given.")] = None,
     size: Annotated[
@@ -48,7 +47,7 @@ def train(
     batch: Annotated[int | None, typer.Option(min=2, help="Samples a step, on all devices together.")] = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Top learning rate.")] = None,
     drive_share: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Share of drive frames.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
     init: Annotated[
@@ -124,9 +123,9 @@ def _recipe(name: str, schedule: dict[str, Any], samples: dict[str, Any]) -> "Re
     """The named recipe with what the command line says in its place."""
     from edge_seg.recipe import read_recipe
 
-    read = read_recipe(name)
-    given = [{key: value for key, value in table.items() if value is not None} for table in (schedule, samples)]
-    return replace(read, schedule=replace(read.schedule, **given[0]), samples=replace(read.samples, **given[1]))
+    tables = {"schedule": schedule, "samples": samples}
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    return read_recipe(name, given)
 
 
 def _test_of(data: str) -> str:

@@ -20,7 +20,7 @@ def read_curves(run_dir: Path) -> Curves:
     logs = [EventAccumulator(str(path), {"scalars": 0}) for path in (run_dir / "tensorboard").glob("*tfevents*")]
     for log in logs:
         log.Reload()
-    told = [log for log in logs if LOSS in log.Tags()["scalars"]]
+    told = [log for log in logs if {LOSS, EPOCH} <= set(log.Tags()["scalars"])]
     return join_parts([_read_part(log) for log in sorted(told, key=EventAccumulator.FirstEventTimestamp)])
 
 
@@ -32,6 +32,8 @@ def join_parts(parts: list[Curves]) -> Curves:
     """
     joined: Curves = {}
     for part in parts:
+        if not any(part.values()):
+            continue
         first = min(epoch for values in part.values() for epoch in values)
         for name in {**joined, **part}:
             kept = {epoch: value for epoch, value in joined.get(name, {}).items() if epoch < first}

@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> tuple[str, ModelSpec, SegmentationNet]:
     """Architecture's name, spec and net in evaluation mode from `path`; ModelError where it is no such file."""
     try:
         found = torch.load(check_path(path, ModelError), map_location="cpu", weights_only=True)
-        arch, spec = found["arch"], parse_spec(found[METADATA_KEY])
+        arch, spec = str(found["arch"]), parse_spec(found[METADATA_KEY])
         net = build_model(arch, len(spec.classes))
         net.load_state_dict(found["state_dict"])
     except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:

@@ -112,10 +112,11 @@ def _overlaps(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """By class [C]: sum(p t), sum(p) and sum(t) over the pixels with truth."""
     known = truth != VOID
     shares = logits.float().softmax(1) * known[:, None]
-    labels = truth[known].long()
-    right = shares.movedim(1, -1)[known].gather(1, labels[:, None])[:, 0]
-    both = shares.new_zeros(logits.shape[1]).index_add(0, labels, right)
-    return both, shares.sum((0, 2, 3)), torch.bincount(labels, minlength=logits.shape[1]).to(shares.dtype)
+    labels = truth.clamp_max(logits.shape[1] - 1)  # void's share is 0 whatever label it gets
+    right = shares.gather(1, labels[:, None]).flatten()
+    both = shares.new_zeros(logits.shape[1]).index_add(0, labels.flatten(), right)
+    counts = torch.bincount(truth.flatten(), minlength=logits.shape[1])[: logits.shape[1]]
+    return both, shares.sum((0, 2, 3)), counts.to(shares.dtype)
 
 
 def _one_minus_mean(values: Tensor, truths: Tensor) -> Tensor:
@@ -157,11 +158,17 @@ def near_borders(truth: Tensor, radius: int = 2) -> Tensor:
     >>> near_borders(torch.tensor([[[0, 0, 0, 1, 1, 1]]]), radius=1).tolist()
     [[[False, False, True, True, False, False]]]
     """
-    size, labels = 2 * radius + 1, truth[:, None].float()
+    labels = truth[:, None].float()
     void = labels == VOID
-    highest = F.max_pool2d(labels.masked_fill(void, -1.0), size, 1, radius)
-    lowest = -F.max_pool2d(-labels.masked_fill(void, float(VOID)), size, 1, radius)
+    highest = _highest_near(labels.masked_fill(void, -1.0), radius)
+    lowest = -_highest_near(-labels.masked_fill(void, float(VOID)), radius)
     return ((highest > lowest) & ~void)[:, 0]
+
+
+def _highest_near(values: Tensor, radius: int) -> Tensor:
+    """The maximum of each square of 2 radius + 1 pixels, by rows and then by columns."""
+    size = 2 * radius + 1
+    return F.max_pool2d(F.max_pool2d(values, (1, size), 1, (0, radius)), (size, 1), 1, (radius, 0))
 
 
 def border_weights(

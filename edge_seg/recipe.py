@@ -21,7 +21,7 @@ Table = TypeVar("Table")
 Number = TypeVar("Number", int, float)
 
 
-def number(default: Number, least: float = 0.0, most: float = math.inf) -> Number:
+def number(default: Number, least: float = 0.0, most: float = 1e6) -> Number:
     """A field that takes a number from `least` to `most`."""
     return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
@@ -52,9 +52,9 @@ class Loss:
 
     kind: str = choice("cross-entropy", "ohem", "focal")
     class_weights: str = choice("inverse-log", "median-frequency", "none")
-    most_weight: float = number(math.inf, 1.0)  # the heaviest class against the lightest
+    most_weight: float = number(math.inf, 1.0, math.inf)  # the heaviest class against the lightest
     aux: float = number(0.4)  # heads at strides 8 and 16
-    border: float = number(0.0)  # cross-entropy of the pixels near a border, once more
+    border: float = number(0.0)  # `kind` of the pixels near a border, once more
     dice: float = number(0.0)
     jaccard: float = number(0.0)
 
@@ -102,8 +102,11 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_recipe(name: str) -> Recipe:
-    """The recipe of a shipped name or a TOML file's path; DataError naming the table and the field that do not fit."""
+def read_recipe(name: str, changes: dict[str, dict[str, Any]] | None = None) -> Recipe:
+    """The recipe of a shipped name or a TOML file's path, with `changes`, by table, in place of what it says.
+
+    DataError names the table and the field that do not fit.
+    """
     path = FOLDER / f"{name}.toml" if name in list_recipes() else check_path(name, DataError)
     if not path.is_file():
         raise DataError(f"No recipe {name!r}. Give a TOML file, or one of {', '.join(list_recipes())}.")
@@ -111,6 +114,9 @@ def read_recipe(name: str) -> Recipe:
         found = tomllib.loads(read_text(path, DataError))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path} is no TOML: {error}.") from None
+    for table, fields in (changes or {}).items():
+        if isinstance(before := found.get(table, {}), dict):
+            found[table] = {**before, **fields}
     return parse_recipe(found, str(path))
 
 

@@ -1,20 +1,19 @@
 """Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
 
 import dataclasses
-import functools
 import logging
+import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -39,12 +38,12 @@ from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
+from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles
 from edge_seg.training.start import first_batches, join_licences, keeping_average, origins, start_net
 from edge_seg.training.task import SegmentationTask
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10
-SAVE_EVERY = timedelta(minutes=1)
 
 
 class EpochLines(Callback):
@@ -53,8 +52,16 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
+        measured = {
+            name: value for name, value in sorted(trainer.callback_metrics.items()) if self._is_new(name, trainer)
+        }
+        values = {name: f"{float(value):.4g}" for name, value in measured.items()}
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
+
+    def _is_new(self, name: str, trainer: L.Trainer) -> bool:
+        """Lightning keeps what the last validation found; only the epochs that had one tell it."""
+        every = trainer.check_val_every_n_epoch or 1
+        return name != "val_miou" or (trainer.current_epoch + 1) % every == 0
 
 
 def train_and_evaluate(options: TrainOptions, test: str) -> Scores | None:
@@ -100,13 +107,14 @@ def train(options: TrainOptions) -> ModelSpec | None:
     samples, pictures = open_training_set(dataset, options)
     net, report = _initial_net(options, len(dataset.class_names), samples, pictures)
     val = validation_loader(dataset, options)
-    task = _task(net, dataset, samples, pictures, options)
+    task = _task(net, dataset.class_names, samples, pictures, options)
     saved = _read_last(task, options)
+    owed = saved[RUN]["origins"] if saved else origins(options.init, options.encoder_weights, options.teacher)
     _check_output(options)
     if report is not None:
         write_whole(options.run_dir / "init.txt", report.text().encode())
     with _quiet():
-        trainer = _trainer(options)
+        trainer = _trainer(options, {"options": options.fixed(), "origins": owed})
     sampler = epoch_sampler(samples, trainer, options)
     if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
@@ -117,7 +125,7 @@ def train(options: TrainOptions) -> ModelSpec | None:
             trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    spec = _spec(dataset, options)
+    spec = _spec(dataset, options, owed)
     write_checkpoint(options.out, options.arch, spec, net)
     return spec
 
@@ -127,6 +135,14 @@ def _check_processes(options: TrainOptions) -> None:
         raise DataError(
             f"A batch of {options.recipe.schedule.batch} cannot be shared by {options.processes} processes evenly. "
             f"Choose a --batch that {options.processes} divides."
+        )
+    if options.on_gpu and options.devices > torch.cuda.device_count():
+        raise DataError(f"--devices {options.devices}: this machine has {torch.cuda.device_count()} GPUs.")
+    missing = [name for name in ("NODE_RANK", "MASTER_ADDR") if name not in os.environ] if options.nodes > 1 else []
+    if missing:
+        raise DataError(
+            f"--nodes {options.nodes}: {' and '.join(missing)} must be set on each machine, such as NODE_RANK=0 and "
+            "MASTER_ADDR=10.0.0.1, the first machine's address."
         )
 
 
@@ -154,8 +170,14 @@ def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] 
         shapes = {name: tensor.shape for name, tensor in saved["state_dict"].items()}
     except Exception as error:  # whatever a damaged file makes of torch.load
         raise DataError(f"{last} is damaged ({type(error).__name__}). Delete it and start again.") from error
+    before, now = saved.get(RUN, {}).get("options"), options.fixed()
+    if before is None:
+        raise DataError(f"{last} is of an older version. Start again with another --out.")
+    other = [f"{name} {before.get(name)}, not {value}" for name, value in now.items() if before.get(name) != value]
+    if other:
+        raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")
     if shapes != {name: tensor.shape for name, tensor in task.state_dict().items()}:
-        raise DataError(f"{last} is of another net than {options.arch}. Give the options of the run to resume.")
+        raise DataError(f"{last} was made for other classes or with another teacher. Give the options of that run.")
     return saved
 
 
@@ -170,9 +192,11 @@ def _initial_net(
 
 
 def _task(
-    net: SegmentationNet, dataset: Dataset, samples: TrainingSet, pictures: Pictures, options: TrainOptions
+    net: SegmentationNet, classes: tuple[str, ...], samples: TrainingSet, pictures: Pictures, options: TrainOptions
 ) -> SegmentationTask:
-    recipe, classes = options.recipe, dataset.class_names
+    recipe = options.recipe
+    if not recipe.loss.aux:
+        net.aux_heads.requires_grad_(False)
     objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, len(classes)))
     teacher, settings = options.teacher, recipe.distillation
     distiller = None if teacher is None else make_distiller(net, teacher, classes, settings)
@@ -180,19 +204,20 @@ def _task(
     def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:
         return pictures.to(device).batch(drawn)
 
-    task = SegmentationTask(net, objective, recipe.schedule, make_samples=make_samples, distiller=distiller)
+    task = SegmentationTask(
+        net, objective, recipe.schedule, seed=options.seed, make_samples=make_samples, distiller=distiller
+    )
     if options.compile:
         task.features = torch.compile(net.features)
     return task
 
 
-def _trainer(options: TrainOptions) -> L.Trainer:
+def _trainer(options: TrainOptions, run: dict[str, Any]) -> L.Trainer:
     schedule = options.recipe.schedule
-    # A frozen encoder stays as it is, bit for bit, which Lightning's own average rounds away.
-    frozen = WeightAveraging(avg_fn=keeping_average(schedule.ema)) if options.freeze else None
+    # A frozen encoder stays as it is, bit for bit, which Lightning's own average, the quicker one, rounds away.
+    average = WeightAveraging(avg_fn=keeping_average(schedule.ema)) if options.freeze else None
     shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
-    last = functools.partial(ModelCheckpoint, options.run_dir, "last", enable_version_counter=False)
-    saved = [last(save_on_train_epoch_end=True), last(train_time_interval=SAVE_EVERY, save_on_exception=True)]
+    average = average or EMAWeightAveraging(decay=schedule.ema)
     return L.Trainer(
         accelerator="gpu" if options.on_gpu else "cpu",
         devices=options.devices,
@@ -202,12 +227,14 @@ def _trainer(options: TrainOptions) -> L.Trainer:
         use_distributed_sampler=False,
         max_epochs=schedule.epochs,
         precision="bf16-mixed" if options.use_bf16 else "32-true",
-        callbacks=[shown, *saved, frozen or EMAWeightAveraging(decay=schedule.ema)],
+        callbacks=[shown, average, LastCheckpoint(options.last, run)],
+        plugins=[WholeFiles()],
+        enable_checkpointing=False,
         logger=TensorBoardLogger(options.run_dir, name="", version="tensorboard"),
         default_root_dir=options.run_dir,
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
-        check_val_every_n_epoch=VALIDATE_EVERY,
+        check_val_every_n_epoch=min(VALIDATE_EVERY, schedule.epochs),
         num_sanity_val_steps=0,
         limit_val_batches=None if options.val else 0,
         log_every_n_steps=1,
@@ -227,13 +254,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _spec(dataset: Dataset, options: TrainOptions) -> ModelSpec:
-    """The spec of the trained net: it owes to its first weights' data and licence too."""
+def _spec(dataset: Dataset, options: TrainOptions, owed: list[tuple[str, str]]) -> ModelSpec:
+    """The spec of the trained net: it owes to its first weights' and its teacher's data and licence too."""
     drive_only = isinstance(dataset, Drive)
     sources = [] if drive_only else [dataset.name]
     sources += ["drive frames"] if drive_only or options.recipe.samples.drive_share else []
-    first = origins(options.init, options.encoder_weights)
-    sources += [name for name, _ in first if name not in sources]
-    licence = join_licences([dataset.licence, *(licence for _, licence in first)])
+    sources += [name for name in dict(owed) if name not in sources]
+    licence = join_licences([dataset.licence, *(licence for _, licence in owed)])
     trained_on = " and ".join(sources)
     return ModelSpec(options.arch, dataset.classes, options.width, options.height, trained_on, licence=licence)

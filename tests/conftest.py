@@ -19,6 +19,13 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+RECIPE_FIELDS = {
+    "schedule": ("epochs", "batch", "lr", "weight_decay", "ema", "optimizer", "decay"),
+    "samples": ("drive_share", "rare", "elastic"),
+    "loss": ("aux",),
+}
+"""What `short_run` takes of a recipe."""
+
 TINY = ModelSpec("tiny", CAMVID_CLASSES, 96, 72, "nothing", licence="Apache-2.0", scores={"CamVid test mIoU": 0.05})
 
 
@@ -147,3 +154,29 @@ def write_camvid() -> Callable[..., None]:
             cv2.imwrite(str(root / f"{split}annot" / f"{name}.png"), np.arange(48, dtype=np.uint8).reshape(6, 8) % 12)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def short_run() -> Callable[..., Any]:
+    """The options of a short training on drive frames of 96x72 in a folder, with changes by name."""
+    from edge_seg.recipe import parse_recipe
+    from edge_seg.training.options import TrainOptions
+
+    def options(folder: Path, **changes: Any) -> TrainOptions:  # noqa: ANN401
+        tables: dict[str, dict[str, Any]] = {"schedule": {"epochs": 2, "batch": 4}, "samples": {}, "loss": {}}
+        for table, names in RECIPE_FIELDS.items():
+            tables[table] |= {name: changes.pop(name) for name in names if name in changes}
+        settings = {
+            "data": "drive:frames=16,size=96x72",
+            "out": folder / "net.pt",
+            "run_dir": folder,
+            "arch": "edge-seg-n",
+            "width": 96,
+            "height": 72,
+            "recipe": parse_recipe(tables, "conftest"),
+            "workers": 0,
+            "precision": "fp32",
+        }
+        return TrainOptions(**(settings | changes))
+
+    return options

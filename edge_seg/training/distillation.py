@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from edge_seg.checkpoint import read_checkpoint
 from edge_seg.evaluate import check_classes
 from edge_seg.models import SegmentationNet
+from edge_seg.models.net import upsample_to
 from edge_seg.recipe import Distillation
 
 Levels = tuple[Tensor, Tensor, Tensor]
@@ -34,9 +35,9 @@ class Distiller(nn.Module):
         """The loss of a student that answers normalised `images` with `logits` and `features`."""
         settings = self.settings
         taught, strong = self.teach(images)
-        loss = settings.logits * soft_divergence(taught, logits, 1, settings.temperature)
+        loss = settings.logits * soft_divergence(upsample_to(taught, logits), logits, 1, settings.temperature)
         for goal, found, project in zip(strong, features, self.projections, strict=True):
-            places = goal.flatten(2), project(found).flatten(2)
+            places = upsample_to(goal, found).flatten(2), project(found).flatten(2)
             loss = loss + settings.features / 3 * soft_divergence(*places, 2, settings.temperature)
         return loss
 

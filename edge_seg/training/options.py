@@ -1,5 +1,6 @@
 """What a training needs to know before its first step."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,16 @@ class TrainOptions:
             return self.precision == "bf16"
         cpuinfo = Path("/proc/cpuinfo")
         flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-        return self.on_gpu or "amx_bf16" in flags or "avx512_bf16" in flags
+        if self.on_gpu:
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return "amx_bf16" in flags or "avx512_bf16" in flags
+
+    def fixed(self) -> dict[str, object]:
+        """What a run and its resumed rest must have in common, by the names that errors tell."""
+        names = "arch", "size", "seed", "freeze"
+        tables = dataclasses.asdict(self.recipe)
+        fields = {f"[{table}] {name}": value for table, found in tables.items() for name, value in found.items()}
+        return {name: getattr(self, name) for name in names} | {"bf16": self.use_bf16} | fields
 
     @property
     def processes(self) -> int:

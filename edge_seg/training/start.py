@@ -53,15 +53,15 @@ def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[
     return [normalise(pictures.batch([samples[index] for index in group])[0]) for group in groups]
 
 
-def origins(init: Path | None, weights: str) -> list[tuple[str, str]]:
-    """Data set and licence of each thing that the first weights owe to.
+def origins(init: Path | None, weights: str, teacher: Path | None = None) -> list[tuple[str, str]]:
+    """Data set and licence of each thing that a net owes to beside its own data: first weights and teacher.
 
     >>> [name for name, _ in origins(None, "published")]
     ['ImageNet']
     """
     found = [(IMAGENET, IMAGENET_LICENCE)] if weights == "published" else []
-    if init is not None:
-        file = read_weights(init)
+    for path in filter(None, (init, teacher)):
+        file = read_weights(path)
         found += [(name, file.licence) for name in file.dataset.split(" and ")]
     return found
 

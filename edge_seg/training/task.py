@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -34,13 +35,14 @@ class SegmentationTask(L.LightningModule):
         objective: Objective,
         schedule: Schedule,
         *,
+        seed: int = 0,
         make_samples: MakeSamples | None = None,
         distiller: Distiller | None = None,
     ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
         self.objective, self.schedule, self.distiller = objective, schedule, distiller
-        self.make_samples = make_samples
+        self.make_samples, self.seed = make_samples, seed
         self.matrix = ConfusionMatrix(net.head.out_channels)
         self.features: Callable[[Tensor], Levels] = net.features
 
@@ -49,12 +51,18 @@ class SegmentationTask(L.LightningModule):
             return self.make_samples(batch, device)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        # Layers that draw, such as stochastic depth, draw what seed, step and process say, also after a --resume.
+        chance = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
+        torch.manual_seed(int(chance.generate_state(1)[0]))
+
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, truth = normalise(batch[0]).to(memory_format=torch.channels_last), batch[1]
         features = self.features(images)
-        logits, *aux = self.net.heads(features)
+        with_aux = self.objective.settings.aux > 0
+        logits, *aux = self.net.heads(features) if with_aux else [self.net.head(features[0])]
         loss = self._loss_at_half_size(logits, truth)
-        for deep in aux if self.objective.settings.aux else ():
+        for deep in aux:
             at_stride = _nearest(truth, deep.shape[-2:])
             loss = loss + self.objective.settings.aux * self.objective.of_pixels(deep, at_stride)
         if self.distiller is not None:
@@ -69,7 +77,7 @@ class SegmentationTask(L.LightningModule):
         # a CPU would be a third of the whole step.
         row, column = divmod(self.global_step % 4, 2)
         chosen = truth[:, row::2, column::2]
-        loss: Tensor = self.objective(F.interpolate(logits, size=chosen.shape[-2:], mode="bilinear"), chosen)
+        loss: Tensor = self.objective(F.interpolate(logits.float(), size=chosen.shape[-2:], mode="bilinear"), chosen)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:

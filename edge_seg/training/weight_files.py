@@ -71,8 +71,12 @@ def find_tensors(found: object, depth: int = MOST_NESTED) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not depth:
         return {}
     nested = (find_tensors(found.get(key), depth - 1) for key in NESTS)
-    own = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    own = {str(name): value for name, value in found.items() if isinstance(value, Tensor) and _is_dense(value)}
     return next(filter(None, nested), own)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
 
 
 def _read_onnx(path: Path, asked: Path) -> WeightFile:

@@ -1,0 +1,93 @@
+"""How a training is saved and stopped: between steps, whole, and with what a resumed run must share."""
+
+import io
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from edge_seg.files import write_whole
+
+SAVE_EVERY_S = 60.0
+RUN = "edge_seg_run"
+"""Where a checkpoint holds what `LastCheckpoint` was given of the run."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
+        """Write `checkpoint` to `path`."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_whole(Path(path), buffer.getvalue())
+
+
+class LastCheckpoint(Callback):
+    """Saves to `path` after each epoch, every minute and on Ctrl-C or SIGTERM, always after a whole step.
+
+    Within a step the parts of its state do not belong together, so Ctrl-C ends the step first; a second one stops at
+    once and saves nothing. It must be the last of the callbacks: the others' work on a step is then done.
+    """
+
+    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+        self.path, self.run = path, run
+        self._asked_to_stop = False
+        self._saved_s = time.perf_counter()
+        self._handler_before: Any = None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._handler_before = signal.signal(signal.SIGINT, self._stop)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RUN] = self.run
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        due = time.perf_counter() - self._saved_s > SAVE_EVERY_S
+        if _any_process(trainer, due or self._asked_to_stop or trainer.received_sigterm):
+            self._save(trainer)
+            if _any_process(trainer, self._asked_to_stop):
+                self._restore_handler()
+                raise KeyboardInterrupt
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restore_handler()
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._restore_handler()
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved_s = time.perf_counter()
+
+    def _stop(self, _: int, frame: FrameType | None) -> None:
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+        self._asked_to_stop = True
+        print("Stopping after this step; --resume goes on from it. Ctrl-C again stops at once.", file=sys.stderr)
+
+    def _restore_handler(self) -> None:
+        if self._handler_before is not None:
+            signal.signal(signal.SIGINT, self._handler_before)
+            self._handler_before = None
+
+
+def _any_process(trainer: L.Trainer, asked: bool) -> bool:
+    """Whether one of the processes asks for it: they save and stop together, or they wait for each other for ever."""
+    if trainer.world_size == 1:
+        return asked
+    return bool(trainer.strategy.reduce_boolean_decision(asked, all=False))

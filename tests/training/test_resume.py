@@ -1,0 +1,246 @@
+"""Interrupted runs: whatever stops them, what is resumed ends in the same net, bit for bit, or is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from edge_seg.checkpoint import read_checkpoint
+from edge_seg.errors import DataError
+from edge_seg.train import train
+from edge_seg.training.options import TrainOptions
+from edge_seg.training.task import SegmentationTask
+
+ShortRun = Callable[..., TrainOptions]
+
+STEPS_AN_EPOCH = 4
+CPU_ONLY = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+VAL = "drive:seed=9,frames=2,size=96x72"
+
+
+def stop_in(monkeypatch: pytest.MonkeyPatch, hook: str, step: int, stop: Callable[[], None]) -> None:
+    """Call `stop` when the hook of the task is reached after `step` steps."""
+    as_it_is = getattr(SegmentationTask, hook)
+
+    def stopping(self: SegmentationTask, *arguments: object) -> object:
+        if self.global_step == step:
+            stop()
+        return as_it_is(self, *arguments)
+
+    monkeypatch.setattr(SegmentationTask, hook, stopping)
+
+
+def ctrl_c() -> None:
+    """What the terminal sends."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def ctrl_c_twice() -> None:
+    """What the impatient type."""
+    ctrl_c()
+    ctrl_c()
+
+
+def sigterm() -> None:
+    """What a scheduler sends."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def fail() -> None:
+    """A broken label, a full memory."""
+    raise RuntimeError("a picture that cannot be read")
+
+
+def assert_equal_nets(first: TrainOptions, second: TrainOptions) -> None:
+    """Every tensor of both outputs, bit for bit."""
+    nets = [read_checkpoint(options.out)[2].state_dict() for options in (first, second)]
+    assert [name for name, tensor in nets[0].items() if not torch.equal(tensor, nets[1][name])] == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "step", "stop", "saved"),
+    [
+        ("training_step", 1, ctrl_c, 2),  # before the forward pass; the step is ended first
+        ("on_before_zero_grad", 5, ctrl_c, 6),  # after the forward pass
+        ("on_after_backward", 3, ctrl_c, 4),  # in the last step of an epoch
+        ("on_train_batch_start", 9, sigterm, 10),
+        ("on_after_backward", 6, fail, 4),  # saved last at the end of the first epoch
+        ("on_after_backward", 6, ctrl_c_twice, 4),
+    ],
+)
+def test_a_run_resumes_to_the_same_net_wherever_it_was_stopped(
+    hook: str,
+    step: int,
+    stop: Callable[[], None],
+    saved: int,
+    short_run: ShortRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"epochs": 3, "rare": 0.5, "elastic": 0.5}
+    whole, halves = short_run(tmp_path / "whole", **changes), short_run(tmp_path / "halves", **changes)
+    train(whole)
+    with monkeypatch.context() as patch:
+        stop_in(patch, hook, step, stop)
+        with pytest.raises((KeyboardInterrupt, SystemExit, RuntimeError)):
+            train(halves)
+    assert torch.load(halves.last, weights_only=True)["global_step"] == saved
+
+    train(short_run(tmp_path / "halves", resume=True, **changes))
+
+    assert_equal_nets(whole, halves)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 1},
+        {"val": VAL},
+        {"freeze": "encoder", "arch": "timm:mobilenetv3_small_050"},
+        {"arch": "torchvision:efficientnet_b0"},  # its stochastic depth draws in every step
+    ],
+    ids=["worker", "val", "frozen", "random layers"],
+)
+def test_every_kind_of_run_resumes_to_the_same_net(
+    changes: dict[str, object], short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, halves = (short_run(tmp_path / name, epochs=3, **changes) for name in ("whole", "halves"))
+    train(whole)
+    with monkeypatch.context() as patch:
+        stop_in(patch, "on_after_backward", 5, ctrl_c)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(halves)
+    assert torch.load(halves.last, weights_only=True)["global_step"] == 6
+
+    train(short_run(tmp_path / "halves", epochs=3, resume=True, **changes))
+
+    assert_equal_nets(whole, halves)
+
+
+def test_a_failure_in_validation_costs_nothing(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During validation the averaged weights stand in the net's place: what is saved then must not exchange them."""
+    changes = {"epochs": 11, "val": VAL, "data": "drive:frames=4,size=96x72"}
+    whole, halves = short_run(tmp_path / "whole", **changes), short_run(tmp_path / "halves", **changes)
+    train(whole)
+    with monkeypatch.context() as patch:
+        stop_in(patch, "validation_step", 10, fail)
+        with pytest.raises(RuntimeError, match="cannot be read"):
+            train(halves)
+
+    train(short_run(tmp_path / "halves", resume=True, **changes))
+
+    assert_equal_nets(whole, halves)
+
+
+def test_a_finished_run_resumed_gives_the_same_net(short_run: ShortRun, tmp_path: Path) -> None:
+    train(short_run(tmp_path))
+    first = (tmp_path / "net.pt").read_bytes()
+    (tmp_path / "net.pt").unlink()
+
+    train(short_run(tmp_path, resume=True))
+
+    assert (tmp_path / "net.pt").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arch": "edge-seg-s"}, r"was made with arch edge-seg-n, not edge-seg-s\. Give the options of the run"),
+        ({"seed": 2, "batch": 8}, r"with seed 1, not 2; \[schedule\] batch 4, not 8"),
+        ({"freeze": "encoder"}, "with freeze None, not encoder"),
+        ({"optimizer": "sgd"}, r"with \[schedule\] optimizer adamw, not sgd"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another(
+    changes: dict[str, object], message: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    train(short_run(tmp_path, epochs=1))
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    with pytest.raises(DataError, match=message):
+        train(short_run(tmp_path, resume=True, **({"epochs": 1} | changes)))
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+def test_a_teacher_that_was_forgotten_is_told(short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    train(short_run(tmp_path, epochs=1, teacher=tiny_checkpoint))
+
+    with pytest.raises(DataError, match="for other classes or with another teacher"):
+        train(short_run(tmp_path, epochs=1, resume=True))
+
+
+def test_what_is_no_run_is_told(short_run: ShortRun, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no run to resume"):
+        train(short_run(tmp_path, resume=True))
+    train(short_run(tmp_path, epochs=1))
+    with pytest.raises(DataError, match=r"of an earlier run. Type --resume"):
+        train(short_run(tmp_path, epochs=1))
+    (tmp_path / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(DataError, match="is damaged"):
+        train(short_run(tmp_path, resume=True))
+
+
+def test_what_a_net_owes_to_is_kept_when_it_is_resumed(
+    short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_in(patch, "on_after_backward", 5, ctrl_c)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(short_run(tmp_path, init=tiny_checkpoint))
+
+    spec = train(short_run(tmp_path, resume=True))
+
+    assert spec is not None
+    assert spec.dataset == "drive frames and nothing"
+
+
+def test_epochs_tell_only_what_was_measured_in_them(
+    short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(short_run(tmp_path, epochs=11, val=VAL, data="drive:frames=4,size=96x72"))
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines if "val_miou" in line] == ["10/11"]
+    assert len(lines) == 11
+
+
+@pytest.mark.parametrize("aux", [0.4, 0.0])
+def test_two_processes_train_one_net(aux: float, tmp_path: Path) -> None:
+    """Lightning starts the second process, which only helps: one checkpoint, one report, half the samples each."""
+    (tmp_path / "recipe.toml").write_text(f"[loss]\naux = {aux}\n[schedule]\nepochs = 2\nbatch = 4\n")
+    command = [sys.executable, "-m", "edge_seg.apps", "train", "--data", "drive:frames=16,size=96x72"]
+    command += ["--test", "drive:seed=3,frames=2,size=96x72", "--size", "96x72", "--arch", "edge-seg-n", "--json"]
+    command += ["--recipe", str(tmp_path / "recipe.toml"), "--workers", "0", "--precision", "fp32", "--devices", "2"]
+
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "net.pt")], capture_output=True, text=True, timeout=300, env=CPU_ONLY
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 2
+    assert done.stderr.count("epoch 2/2") == 1
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * STEPS_AN_EPOCH
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"devices": 3}, r"batch of 4 cannot be shared by 3 processes evenly\. Choose a --batch"),
+        ({"nodes": 2}, "NODE_RANK and MASTER_ADDR must be set on each machine"),
+    ],
+)
+def test_processes_that_cannot_train_together_are_told(
+    changes: dict[str, object], message: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        train(short_run(tmp_path, **changes))
