@@ -161,4 +161,4 @@ def _check_value(field: "dataclasses.Field[Any]", value: object, where: str) -> 
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not fits or not least <= value <= most:
         kind = "a whole number" if whole else "a number"
-        raise DataError(f"{where}: expected {kind} from {least:g}{'' if most == math.inf else f' to {most:g}'}.")
+        raise DataError(f"{where}: expected {kind} from {least:g}{'' if most == math.inf else f' to {most:.10g}'}.")

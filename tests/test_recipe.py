@@ -32,7 +32,7 @@ def test_a_recipe_of_ones_own_changes_what_it_names(tmp_path: Path) -> None:
         ("[schedule]\nxyz = 3\n", r"\[schedule\] has no 'xyz'. It has epochs, batch"),
         ("[schedule]\nepochs = 0\n", r"epochs = 0: expected a whole number from 1 to 100000"),
         ("[schedule]\nepochs = 2.5\n", r"epochs = 2.5: expected a whole number"),
-        ("[schedule]\nlr = true\n", r"lr = True: expected a number from 0\."),
+        ("[schedule]\nlr = true\n", r"lr = True: expected a number from 0 to 1000000\."),
         ("[schedule]\nlr = nan\n", r"lr = nan: expected a number"),
         ("[samples]\nmirror = 2\n", r"mirror = 2: expected a number from 0 to 1"),
         ("[samples]\nscale_least = 3.0\n", r"scale_least 3.0 is above scale_most 2.5"),
