@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,13 +13,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from torch.utils.data import DataLoader
+
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data.camvid import CAMVID_LICENCE
 from edge_seg.errors import DataError, SinkError
 from edge_seg.models import build_model
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.train import train, train_and_evaluate
+from edge_seg.training.batches import training_loader
 from edge_seg.training.options import TrainOptions
+from edge_seg.training.samples import Drawn
 
 ShortRun = Callable[..., TrainOptions]
 
@@ -246,3 +251,23 @@ def test_optimisers_and_schedules_lower_the_loss(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
     losses = [float(line.split("'loss': '")[1].split("'")[0]) for line in lines]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_samples_made_where_the_net_is_train_the_same_net(
+    precision: str, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of a GPU, walked on a CPU: workers only draw, the task makes the pixels."""
+    made_by_worker, made_later = (short_run(tmp_path / name, precision=precision) for name in ("worker", "later"))
+    train(made_by_worker)
+
+    def only_drawing(*arguments: Any) -> "DataLoader[Drawn]":  # noqa: ANN401
+        loader = training_loader(*arguments)
+        loader.collate_fn = list
+        return loader
+
+    monkeypatch.setattr("edge_seg.train.training_loader", only_drawing)
+    train(made_later)
+
+    nets = [read_checkpoint(run.out)[2].state_dict() for run in (made_by_worker, made_later)]
+    assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
