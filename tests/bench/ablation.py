@@ -47,9 +47,8 @@ def main() -> None:
         for name, changes in {**WITHOUT, **INSTEAD}.items()
     }
     whole = statistics.mean(found["the whole recipe"])
-    print(
-        f"| {arguments.arch}, {arguments.size}, {arguments.epochs} epochs, seeds {arguments.seeds} | mIoU | against it |"
-    )
+    trained = f"{arguments.arch}, {arguments.size}, {arguments.epochs} epochs, seeds {arguments.seeds}"
+    print(f"| {trained} | mIoU | against it |")
     print("|---|---|---|")
     for name, values in found.items():
         kind = "" if name == "the whole recipe" else "without " if name in WITHOUT else "with "
