@@ -244,14 +244,18 @@ def _trainer(options: TrainOptions, run: dict[str, Any]) -> L.Trainer:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back Lightning's advice on settings that are as they are on purpose, and its dependencies' deprecations."""
-    for library in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    logs = {log: log.level for log in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
     with warnings.catch_warnings():
+        for log in logs:
+            log.setLevel(logging.WARNING)
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*weights_only.*")
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        yield
+        try:
+            yield
+        finally:
+            for log, level in logs.items():
+                log.setLevel(level)
 
 
 def _spec(dataset: Dataset, options: TrainOptions, owed: list[tuple[str, str]]) -> ModelSpec:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_seg.models import SegmentationNet
-
-PROBE_SIZE = (96, 128)
+from edge_seg.models.encoders import PROBE_SIZE
 
 
 @torch.no_grad()
