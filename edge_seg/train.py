@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
+from edge_seg.training.average import moving_average
 from edge_seg.training.batches import (
     epoch_sampler,
     open_training_set,
@@ -39,7 +40,7 @@ from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
 from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles
-from edge_seg.training.start import first_batches, join_licences, keeping_average, origins, start_net
+from edge_seg.training.start import first_batches, join_licences, origins, start_net
 from edge_seg.training.task import SegmentationTask
 from edge_seg.types import Dataset
 
@@ -214,10 +215,8 @@ def _task(
 
 def _trainer(options: TrainOptions, run: dict[str, Any]) -> L.Trainer:
     schedule = options.recipe.schedule
-    # A frozen encoder stays as it is, bit for bit, which Lightning's own average, the quicker one, rounds away.
-    average = WeightAveraging(avg_fn=keeping_average(schedule.ema)) if options.freeze else None
+    average = WeightAveraging(multi_avg_fn=moving_average(schedule.ema))
     shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
-    average = average or EMAWeightAveraging(decay=schedule.ema)
     return L.Trainer(
         accelerator="gpu" if options.on_gpu else "cpu",
         devices=options.devices,

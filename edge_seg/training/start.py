@@ -1,11 +1,9 @@
 """What a training starts from: weights of chance, published ones or a file's, and to whom the net then owes."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from edge_seg.data.drive import Drive
@@ -76,18 +74,3 @@ def join_licences(licences: Sequence[str]) -> str:
     """
     others = list(dict.fromkeys(licence for licence in licences if licence != Drive.licence))
     return "; ".join(filter(None, others)) if others else Drive.licence
-
-
-def keeping_average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """decay * average + (1 - decay) * current; where both are equal, as in all of a frozen encoder, exactly that value.
-
-    >>> average = keeping_average(0.9)
-    >>> third = torch.tensor([1 / 3])
-    >>> bool(average(third, third, 1) == third), round(float(average(torch.zeros(1), third, 1)), 4)
-    (True, 0.0333)
-    """
-
-    def average(kept: Tensor, current: Tensor, _: Any) -> Tensor:  # noqa: ANN401  # PyTorch's number of averaged nets
-        return torch.where(kept == current, kept, decay * kept + (1 - decay) * current)
-
-    return average
