@@ -6,12 +6,16 @@ from edge_seg.errors import ModelError
 from edge_seg.files import check_path
 
 FOLDER = Path(__file__).parent
-BUNDLED = {"edge-seg-s": "edge-seg-s.int8.onnx", "edge-seg-s-fp32": "edge-seg-s.onnx"}
+BUNDLED = {
+    "edge-seg-s": "edge-seg-s.int8.onnx",
+    "edge-seg-s-drive": "edge-seg-s-drive.int8.onnx",
+    "edge-seg-s-fp32": "edge-seg-s.onnx",
+}
 """Name -> file in this folder: a plain name is the INT8 file."""
 
 LICENCE_NOTE = (
     "CamVid is for research, non-commercial use, and so are weights trained on it: see edge_seg/weights/LICENSE. "
-    "Train on data of your own for any other use."
+    "For any other use take edge-seg-s-drive, trained on rendered frames alone, or train on data of your own."
 )
 
 
