@@ -76,7 +76,12 @@ def test_the_table_of_runtimes_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))),
+    ],
 )
 def test_links_to_files_lead_somewhere(page: str) -> None:
     path = ROOT / page

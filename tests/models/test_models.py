@@ -9,7 +9,7 @@ from edge_seg.models import build_model, list_models
 from edge_seg.models.deploy import Deploy, normalise
 from edge_seg.models.edge_seg import count_gmacs
 
-BUDGET_GMACS = {"edge-seg-n": (0.9, 1.1), "edge-seg-s": (2.0, 2.4)}
+BUDGET_GMACS = {"edge-seg-n": (0.9, 1.1), "edge-seg-s": (2.0, 2.4), "edge-seg-l": (8.0, 9.0)}
 ALLOWED = {"Conv2d", "BatchNorm2d", "ReLU", "Identity", "Sequential", "ModuleList", "EdgeSeg", "Block"}
 
 
