@@ -21,7 +21,7 @@ LEAST_SIDE, MOST_SIDE = 32, 4096
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command(help="Train a net on CamVid or on drive frames, and evaluate it.")(train)
+    app.command(help="Train a net on labelled images or on drive frames, and evaluate it.")(train)
 
 
 def train(

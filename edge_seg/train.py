@@ -53,16 +53,10 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        measured = {
-            name: value for name, value in sorted(trainer.callback_metrics.items()) if self._is_new(name, trainer)
-        }
-        values = {name: f"{float(value):.4g}" for name, value in measured.items()}
+        values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
+        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
+            values.pop("val_miou", None)  # what the last validation found, kept by Lightning
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
-
-    def _is_new(self, name: str, trainer: L.Trainer) -> bool:
-        """Lightning keeps what the last validation found; only the epochs that had one tell it."""
-        every = trainer.check_val_every_n_epoch or 1
-        return name != "val_miou" or (trainer.current_epoch + 1) % every == 0
 
 
 def train_and_evaluate(options: TrainOptions, test: str) -> Scores | None:

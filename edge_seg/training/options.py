@@ -45,10 +45,10 @@ class TrainOptions:
         """bf16 where the hardware multiplies it: emulated, as on an older CPU, it is twice as slow as FP32."""
         if self.precision != "auto":
             return self.precision == "bf16"
-        cpuinfo = Path("/proc/cpuinfo")
-        flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
         if self.on_gpu:
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        cpuinfo = Path("/proc/cpuinfo")
+        flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
         return "amx_bf16" in flags or "avx512_bf16" in flags
 
     def fixed(self) -> dict[str, object]:
