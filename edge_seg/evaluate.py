@@ -56,27 +56,34 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], data_name: str)
 
 
 def evaluate(
-    segment: Segmenter, dataset: Dataset, *, on_image: Callable[[Frame, UInt8Array], None] = lambda frame, labels: None
+    segment: Segmenter,
+    dataset: Dataset,
+    *,
+    outlines: bool = True,
+    on_image: Callable[[Frame, UInt8Array], None] = lambda frame, labels: None,
 ) -> Scores:
     """Compare a segmenter's labels with the truth, pixel by pixel at the data set's own size.
 
-    One confusion matrix is summed over the set, so that a class counts by its pixels and not by its images.
-    `on_image` is given each image with the labels found.
+    One confusion matrix is summed over the set, so that a class counts by its pixels and not by its images. Boundary
+    F1, which can take longer than a fast net, is left out without `outlines`. `on_image` is given each image with the
+    labels found.
     """
     names = segment.spec.class_names
     check_classes(names, dataset.class_names, dataset.name)
-    matrix, boundary = ConfusionMatrix(len(names)), BoundaryF1(len(names))
+    matrix = ConfusionMatrix(len(names))
+    boundary = BoundaryF1(len(names)) if outlines else None
     for frame in dataset:
         if frame.truth is None:
             raise DataError(f"{frame.name} of {dataset.name} has no labels.")
         labels = segment(frame.image).labels
         matrix.update(labels, frame.truth)
-        boundary.update(labels, frame.truth)
+        if boundary is not None:
+            boundary.update(labels, frame.truth)
         on_image(frame, labels)
     return _scores(segment, matrix, boundary, len(dataset))
 
 
-def _scores(segment: Segmenter, matrix: ConfusionMatrix, boundary: BoundaryF1, images: int) -> Scores:
+def _scores(segment: Segmenter, matrix: ConfusionMatrix, boundary: BoundaryF1 | None, images: int) -> Scores:
     names = segment.spec.class_names
     return Scores(
         model=segment.spec.name,
@@ -88,7 +95,7 @@ def _scores(segment: Segmenter, matrix: ConfusionMatrix, boundary: BoundaryF1, i
         class_recall=_by_class(names, matrix.class_recall()),
         class_accuracy=none_for_nan(matrix.class_accuracy()),
         global_accuracy=none_for_nan(matrix.global_accuracy()),
-        boundary_f1=none_for_nan(boundary.mean()),
+        boundary_f1=None if boundary is None else none_for_nan(boundary.mean()),
         dice=none_for_nan(matrix.dice()),
     )
 

@@ -56,17 +56,18 @@ def open_segmenter(model: str | Path = "edge-seg-s", runtime: str = "auto", *, t
 
 @contextmanager
 def open_segmenters(
-    model: str | Path = "edge-seg-s", runtime: str = "auto", *, most: int = MOST_SEGMENTERS
+    model: str | Path = "edge-seg-s", runtime: str = "auto", *, most: int = MOST_SEGMENTERS, threads: int = 0
 ) -> Iterator[list[Segmenter]]:
     """Up to `most` Segmenters of one model, each for a thread of its own; `most` 1 gives the one that answers soonest.
 
     Where a CPU run-time splits one picture over all cores, its threads wait for each other. So several Segmenters, each
-    with its share of the cores, do more in a second. Other run-times have one Segmenter.
+    with its share of the cores, do more in a second. Other run-times have one Segmenter. `threads` other than 0 are all
+    that they have together.
     """
     path, chosen = choose_runtime(model, runtime)
-    cores = len(os.sched_getaffinity(0))
+    cores = threads or len(os.sched_getaffinity(0))
     count = max(1, min(cores, most, MOST_SEGMENTERS)) if chosen.more_as_several else 1
     # 0 leaves it to the run-time; several share the cores evenly, the first ones taking what is left over.
-    threads = [0] if count == 1 else [cores // count + (i < cores % count) for i in range(count)]
+    shares = [threads] if count == 1 else [cores // count + (i < cores % count) for i in range(count)]
     with ExitStack() as stack:
-        yield [stack.enter_context(open_segmenter(path, runtime, threads=share)) for share in threads]
+        yield [stack.enter_context(open_segmenter(path, runtime, threads=share)) for share in shares]

@@ -73,7 +73,7 @@ def write_two_convolutions(path: Path) -> Path:
         ("Div", ["centred", "scale"], "normalised", {}),
         ("Conv", ["normalised", "stem"], "edges", {"strides": [4, 4]}),
         ("Relu", ["edges"], "features", {}),
-        ("Conv", ["features", "head"], "logits", {}),
+        ("Conv", ["features", "head", "head_bias"], "logits", {}),
         ("Resize", ["logits", "", "scales"], "full", bilinear),
         ("ArgMax", ["full"], "best", {"axis": 1, "keepdims": 0}),
         ("Cast", ["best"], "labels", {"to": TensorProto.UINT8}),
@@ -100,6 +100,7 @@ def _constants() -> dict[str, Any]:
         "scale": np.float32(64),
         "stem": rng.normal(0, 0.2, (8, 3, 4, 4)).astype(np.float32),
         "head": rng.normal(0, 0.5, (len(TINY.classes), 8, 1, 1)).astype(np.float32),
+        "head_bias": rng.normal(0, 0.1, len(TINY.classes)).astype(np.float32),
         "scales": np.array([1, 1, 4, 4], np.float32),
     }
 

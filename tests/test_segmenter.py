@@ -1,5 +1,6 @@
 """Pictures of any size in, labels of that size out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -82,6 +83,15 @@ def test_scores_are_those_of_one_matrix_over_the_set(tiny_model: Path) -> None:
     ]
 
 
+def test_outlines_can_be_left_out(tiny_model: Path) -> None:
+    drive = Drive(5, 96, 72, 2)
+    with open_segmenter(tiny_model) as segment:
+        whole, quick = evaluate(segment, drive), evaluate(segment, drive, outlines=False)
+
+    assert whole.boundary_f1 is not None
+    assert quick == replace(whole, boundary_f1=None)
+
+
 @pytest.mark.parametrize(
     ("cores", "most", "threads"), [(2, 4, [1, 1]), (7, 4, [2, 2, 2, 1]), (7, 1, [0]), (16, 3, [6, 5, 5]), (1, 4, [0])]
 )
@@ -90,6 +100,14 @@ def test_segmenters_share_the_cores(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
     with open_segmenters(tiny_model, "onnxruntime", most=most) as segments:
+        sessions = [segment._runner._session for segment in segments]  # type: ignore[attr-defined]
+
+        assert [session.get_session_options().intra_op_num_threads for session in sessions] == threads
+
+
+@pytest.mark.parametrize(("asked", "most", "threads"), [(1, 4, [1]), (3, 4, [1, 1, 1]), (3, 1, [3])])
+def test_segmenters_share_the_threads_asked_for(asked: int, most: int, threads: list[int], tiny_model: Path) -> None:
+    with open_segmenters(tiny_model, "onnxruntime", most=most, threads=asked) as segments:
         sessions = [segment._runner._session for segment in segments]  # type: ignore[attr-defined]
 
         assert [session.get_session_options().intra_op_num_threads for session in sessions] == threads

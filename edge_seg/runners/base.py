@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.runners.cpu import CPUINFO, lacks_vnni
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
 from edge_seg.weights import find_model
@@ -60,7 +61,8 @@ def _open_openvino_bf16(path: Path, threads: int) -> Runner:
 class Runtime(NamedTuple):
     """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
 
-    `more_as_several` is set where several runners of few threads do more in a second than one with all of them.
+    `more_as_several` is set where several runners of few threads do more in a second than one with all of them;
+    `pairs_in_int16` where it adds two products of bytes in 16 bits on an x86 CPU without VNNI (runners.saturation).
     """
 
     suffix: str
@@ -68,31 +70,45 @@ class Runtime(NamedTuple):
     pip: str
     open: Callable[[Path, int], Runner]
     more_as_several: bool = False
+    pairs_in_int16: bool = False
 
 
 RUNTIMES = {
     "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
-    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True),
-    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, more_as_several=True),
-    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True),
+    "onnxruntime": Runtime(
+        ".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True, pairs_in_int16=True
+    ),
+    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, more_as_several=True, pairs_in_int16=True),
+    "openvino-bf16": Runtime(
+        ".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True, pairs_in_int16=True
+    ),
 }
 """The run-times by name."""
 
 
-def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -> Runner:
+def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0, cpuinfo: Path = CPUINFO) -> Runner:
     """Open a bundled name or an artefact's path on a run-time; `threads` 0 leaves their number to the run-time.
 
-    ModelError for an artefact that is missing, damaged or not for that run-time, MissingExtraError where the run-time
-    is not installed.
+    ModelError for an artefact that is missing, damaged, not for that run-time or computed wrongly on the CPU that
+    `cpuinfo` describes (this one), MissingExtraError where the run-time is not installed.
     """
     path, chosen = choose_runtime(model, runtime)
+    check_cpu(path, chosen, cpuinfo)
     return chosen.open(path, threads)
+
+
+def check_cpu(path: Path, runtime: Runtime, cpuinfo: Path = CPUINFO) -> None:
+    """ModelError for a file of 8-bit weights on a run-time and a CPU that would compute it wrongly."""
+    if runtime.pairs_in_int16 and lacks_vnni(cpuinfo):
+        from edge_seg.runners.saturation import check_sums
+
+        check_sums(path)
 
 
 def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runtime]:
     """The artefact's path and its run-time, without opening either; errors as `open_runner`."""
     path = find_model(str(model))
-    name = _best_for(path) if runtime == "auto" else runtime
+    name = best_runtime(path) if runtime == "auto" else runtime
     if name not in RUNTIMES:
         raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
     chosen = RUNTIMES[name]
@@ -103,8 +119,11 @@ def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runt
     return path, chosen
 
 
-def _best_for(path: Path) -> str:
-    """PyTorch for a checkpoint; for ONNX, OpenVINO on x86-64 and ONNX Runtime elsewhere."""
+def best_runtime(path: Path) -> str:
+    """What `auto` is: PyTorch for a checkpoint, installed or not; for ONNX, OpenVINO on x86-64, ONNX Runtime elsewhere.
+
+    ModelError for a file that is neither.
+    """
     if path.suffix == ".pt":
         return "torch"
     if path.suffix != ".onnx":

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,23 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
+def cpu_config(threads: int, floats: str) -> dict[str, str]:
+    """The settings that every graph here is compiled with, timed or not; `floats` as OpenVinoRunner has it."""
+    # Threads bound to cores would wait there for capture, drawing or another runner's threads.
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": floats, "ENABLE_CPU_PINNING": "NO"}
+    return config | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
+
+
+def compile_graph(path: Path, shape: Sequence[int], config: Mapping[str, str]) -> ov.CompiledModel:
+    """The graph of one input compiled for inputs of `shape`; ModelError where OpenVINO cannot load it."""
+    try:
+        model = _core().read_model(path)
+        model.reshape(list(shape))
+        return _core().compile_model(model, "CPU", dict(config))
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO {ov.__version__} cannot load {path.name}: {error}") from None
+
+
 class OpenVinoRunner:
     """A deployable ONNX file on OpenVINO's CPU plug-in, compiled for each batch size as it comes.
 
@@ -35,15 +53,7 @@ class OpenVinoRunner:
             )
         self.runtime = "openvino" if floats == "f32" else f"openvino-{floats}"
         self._path = path
-        self._core = _core()
-        # Threads bound to cores would wait there for capture, drawing or another runner's threads.
-        self._config = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": floats,
-            "ENABLE_CPU_PINNING": "NO",
-        }
-        if threads:
-            self._config["INFERENCE_NUM_THREADS"] = str(threads)
+        self._config = cpu_config(threads, floats)
         self._requests: dict[int, ov.InferRequest] = {}
         # The first inference of a process, on one thread: two at once can wait for each other for ever, one for the GIL
         # and one for what pybind11 sets up on first use.
@@ -51,12 +61,7 @@ class OpenVinoRunner:
 
     def _request(self, batch: int) -> ov.InferRequest:
         if batch not in self._requests:
-            try:
-                model = self._core.read_model(self._path)
-                model.reshape([batch, self.spec.height, self.spec.width, 3])
-                compiled = self._core.compile_model(model, "CPU", self._config)
-            except RuntimeError as error:
-                raise ModelError(f"OpenVINO {ov.__version__} cannot load {self._path.name}: {error}") from None
+            compiled = compile_graph(self._path, [batch, self.spec.height, self.spec.width, 3], self._config)
             self._requests[batch] = compiled.create_infer_request()
         return self._requests[batch]
 

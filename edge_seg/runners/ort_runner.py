@@ -10,8 +10,26 @@ from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images, read_onnx_spec
 from edge_seg.types import UInt8Array
 
-_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """Every exception that ONNX Runtime raises: they have no common base of their own."""
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """The options that every session here is run with, timed or not."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Idle threads that spin would take the cores from capture and drawing.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(model: Path | bytes, options: ort.SessionOptions, name: str) -> ort.InferenceSession:
+    """A session on the CPU; ModelError, which calls the model `name`, where ONNX Runtime cannot load it."""
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {name}: {error}") from None
 
 
 class OrtRunner:
@@ -21,15 +39,7 @@ class OrtRunner:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self.spec = read_onnx_spec(path)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # Idle threads that spin would take the cores from capture and drawing.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _ERRORS as error:
-            raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {path.name}: {error}") from None
+        self._session = open_session(path, session_options(threads), path.name)
 
     def infer(self, images: UInt8Array) -> UInt8Array:
         """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""
