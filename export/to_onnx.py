@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -23,13 +24,16 @@ IR_VERSION = 8
 """The one that goes with opset 17: older run-times refuse newer ones."""
 
 
-def to_onnx(checkpoint: Path, out: Path) -> ModelSpec:
+def to_onnx(checkpoint: Path, out: Path, *, size: tuple[int, int] | None = None) -> ModelSpec:
     """Write the checkpoint's deployable graph to `out` and return its spec.
 
-    The labels are compared with PyTorch's on a drive frame before the file gets its name; ModelError where more than
-    0.1 % of the pixels differ.
+    `size` is a width and a height in pixels other than those of the training, at which nothing was measured yet. The
+    labels are compared with PyTorch's on a drive frame before the file gets its name; ModelError where more than 0.1 %
+    of the pixels differ.
     """
     _, spec, net = read_checkpoint(checkpoint)
+    if size is not None and size != (spec.width, spec.height):
+        spec = replace(spec, width=size[0], height=size[1], scores={})
     deploy = Deploy(net, width=spec.width, height=spec.height).eval()
     # A street shows most classes; on noise a net gives one class nearly everywhere, and hardly anything is compared.
     image = torch.from_numpy(Drive(1, spec.width, spec.height, 1)[0].image[None])

@@ -73,7 +73,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_wheel_holds_the_modules_the_models_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    data = [Path("edge_seg/py.typed"), *own_files("*.onnx"), *own_files("*.toml"), *own_files("LICENSE")]
+    data = [Path("edge_seg/py.typed"), *own_files("*.onnx"), *own_files("*.toml"), *own_files("*.json")]
+    data += own_files("LICENSE")
     expected = {f"{import_name(path).replace('.', '/')}.py" for path in own_files("*.py")}
     expected |= {path.as_posix() for path in data}
 

@@ -89,3 +89,12 @@ def test_a_score_goes_into_the_spec_and_leaves_the_graph(tiny_model: Path, tmp_p
 
     assert read_onnx_spec(path).scores == {"CamVid test mIoU": 0.05, "drive seed 1 mIoU": 0.25}
     assert onnx.load(path).graph == onnx.load(tiny_model).graph
+
+
+def test_another_size_has_no_scores_yet(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    spec = to_onnx(tiny_checkpoint, tmp_path / "wide.onnx", size=(128, 64))
+
+    assert (spec.width, spec.height, spec.scores) == (128, 64, {})
+    assert read_onnx_spec(tmp_path / "wide.onnx") == spec
+    with open_runner(tmp_path / "wide.onnx", "onnxruntime") as runner:
+        assert runner.infer(np.zeros((1, 64, 128, 3), np.uint8)).shape == (1, 64, 128)

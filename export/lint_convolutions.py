@@ -1,0 +1,102 @@
+"""Rules of what keeps a convolution in float, and of what had better be."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edge_seg.export.graph import (
+    CLIPPING,
+    CONVOLUTIONS,
+    Graph,
+    dequantized_constant,
+    in_tail,
+    multiplications,
+    name_of,
+    params_of,
+    weight_source,
+)
+from edge_seg.export.lint_rules import Goal, Hit
+
+SMALL_CHANNELS = 16
+"""TensorRT convolves fewer channels faster in float."""
+
+INTEGERS = (TensorProto.UINT8, TensorProto.INT8)
+CLOSE = 1e-6
+"""Of float32 arithmetic: 255 * float32(6 / 255) is 6 but for this."""
+
+
+def float_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
+    """Input and weights of every convolution are quantized; for ONNX Runtime its output, too.
+
+    TensorRT keeps those of few channels in float on purpose.
+    """
+    convolutions = [node for node in graph.of(*CONVOLUTIONS) if not in_tail(node)] if graph.is_quantized() else []
+    total = sum(multiplications(graph, node) for node in convolutions)
+    for node in convolutions:
+        found = _what_is_float(graph, node, goal)
+        if found and not (goal.tensorrt and is_small(graph, node)):
+            yield Hit(name_of(node), found, multiplications(graph, node) / total if total else None)
+
+
+def _what_is_float(graph: Graph, node: onnx.NodeProto, goal: Goal) -> str:
+    """The side of a convolution that keeps it in float; empty where none does."""
+    sides = {
+        "input": graph.made_by("DequantizeLinear", node.input[0]) is not None,
+        "weights": dequantized_constant(graph, node.input[1]) is not None,
+    }
+    floats = [name for name, quantized in sides.items() if not quantized]
+    if floats:
+        return f"float {' and '.join(floats)}"
+    return "" if goal.tensorrt else _what_is_float_behind(graph, node.output[0])
+
+
+def _what_is_float_behind(graph: Graph, tensor: str) -> str:
+    """ONNX Runtime wants a Q behind a convolution, and drops a Relu or Clip between them where Q clips as much."""
+    readers = graph.readers_of(tensor)
+    between = readers[0] if len(readers) == 1 and readers[0].op_type in CLIPPING else None
+    if between is not None and tensor not in graph.outputs:
+        tensor = between.output[0]
+        readers = graph.readers_of(tensor)
+    if tensor in graph.outputs or [reader.op_type for reader in readers] != ["QuantizeLinear"]:
+        return "float output"
+    if between is not None and not _clips_as_much(graph, readers[0], between):
+        return f"a {between.op_type} before its Q, which Q does not replace"
+    return ""
+
+
+def _clips_as_much(graph: Graph, quantize: onnx.NodeProto, activation: onnx.NodeProto) -> bool:
+    """True where what Q can hold lies within what a Relu or Clip lets through."""
+    params = params_of(graph, quantize)
+    kind = helper.tensor_dtype_to_np_dtype(params.type) if params.type in INTEGERS else None
+    if kind is None or params.scale is None or params.zero_point is None or params.scale.size != 1:
+        return False
+    limits = np.array([np.iinfo(kind).min, np.iinfo(kind).max], np.float64)
+    held = (limits - float(params.zero_point.item())) * float(params.scale.item())
+    low, high = (0.0, np.inf) if activation.op_type == "Relu" else _clip_limits(graph, activation)
+    return bool(low <= held[0] and held[1] <= high * (1 + CLOSE))
+
+
+def _clip_limits(graph: Graph, node: onnx.NodeProto) -> tuple[float, float]:
+    """What a Clip lets through; nothing where that is no constant."""
+    given = [graph.value(name) if name else None for name in (*node.input[1:3], "", "")[:2]]
+    missing = [bool(name) and value is None for name, value in zip(node.input[1:3], given, strict=False)]
+    if any(missing):
+        return np.inf, -np.inf
+    low, high = given
+    return -np.inf if low is None else float(low.item()), np.inf if high is None else float(high.item())
+
+
+def is_small(graph: Graph, node: onnx.NodeProto) -> bool:
+    """True for a convolution of fewer than 16 channels on a side, each group by itself: a depthwise one is small."""
+    sides = graph.shapes.get(weight_source(graph, node), ())[:2]
+    return any(size is not None and size < SMALL_CHANNELS for size in sides)
+
+
+def small_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
+    """Convolutions of few channels stay in float."""
+    for node in graph.of(*CONVOLUTIONS):
+        quantized = graph.made_by("DequantizeLinear", node.input[0]) and dequantized_constant(graph, node.input[1])
+        if quantized and is_small(graph, node) and not in_tail(node):
+            yield Hit(name_of(node), "a quantized convolution of fewer than 16 channels on a side")

@@ -1,0 +1,73 @@
+"""What the ONNX parser of each TensorRT reads.
+
+Sources: docs/operators.md and the parser's code of onnx-tensorrt at 8.5-GA, 8.6-GA, 10.1-GA and 10.15; its changelog
+(10.3 to 10.6: no new opset before 10.6, which took ONNX 1.17); for 11 NVIDIA's "ONNX Opset Guide". The parser reads a
+file's ir_version for its log alone.
+"""
+
+from edge_seg.errors import ModelError
+
+FIRST_OPSET = 13
+"""Q/DQ per channel begins here; the parsers themselves read from 9 on."""
+
+MOST_OPSET = {"8.5": 17, "8.6": 17, "10.3": 20, "10.13": 22, "10.16": 24, "11.4": 25}
+"""The newest opset by version of TensorRT."""
+
+JETPACK = {"5": "8.5", "6.0": "8.6", "6.1": "10.3", "7.0": "10.13", "7.2": "10.16"}
+"""TensorRT by JetPack; 6.2 has that of 6.1, 7.1 that of 7.0."""
+
+OLDEST = "8.5"
+"""Taken where none is named: what this one reads, the later ones read."""
+
+_NEVER = """AffineGrid Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor CenterCropPad Col2Im Compress
+ConcatFromSequence ConvInteger DFT Det DynamicQuantizeLinear ImageDecoder MatMulInteger MaxRoiPool MaxUnpool
+MelWeightMatrix Multinomial NegativeLogLikelihoodLoss Optional OptionalGetElement OptionalHasElement QLinearConv
+QLinearMatMul RegexFullMatch SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength
+SequenceMap SoftmaxCrossEntropyLoss SplitToSequence StringConcat StringNormalizer StringSplit TfIdfVectorizer
+Unique"""
+
+_SINCE = {
+    "GroupNormalization": (8, 6),
+    "IsInf": (8, 6),
+    "LayerNormalization": (8, 6),
+    "Hardmax": (9, 2),
+    "DeformConv": (10, 1),
+    "BlackmanWindow": (10, 4),
+    "HammingWindow": (10, 4),
+    "HannWindow": (10, 4),
+    "STFT": (10, 5),
+}
+"""The first version that reads an operator, where that is later than 8.5."""
+
+
+def version_of(name: str) -> tuple[int, int]:
+    """A version as numbers that compare.
+
+    >>> version_of("10.13") > version_of("10.3")
+    True
+    """
+    major, minor = name.split(".")
+    return int(major), int(minor)
+
+
+def find_version(jetpack: str | None, tensorrt: str | None) -> str:
+    """The TensorRT version that the user named, or the oldest; ModelError for one that is not in the tables.
+
+    >>> find_version("6.1", None), find_version(None, None)
+    ('10.3', '8.5')
+    """
+    for given, known, what in ((jetpack, tuple(JETPACK), "JetPack"), (tensorrt, tuple(MOST_OPSET), "TensorRT")):
+        if given is not None and given not in known:
+            raise ModelError(f"No {what} {given!r} is known. Choose {', '.join(known[:-1])} or {known[-1]}.")
+    if jetpack is not None:
+        return JETPACK[jetpack]
+    return tensorrt or OLDEST
+
+
+def lacks_operator(operator: str, version: str) -> bool:
+    """True where this version's parser has no such operator.
+
+    >>> lacks_operator("LayerNormalization", "8.5"), lacks_operator("LayerNormalization", "8.6")
+    (True, False)
+    """
+    return operator in _NEVER.split() or version_of(version) < _SINCE.get(operator, (0, 0))
