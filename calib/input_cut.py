@@ -6,14 +6,13 @@ the camera's byte less 128, exactly, so the INT8 graph starts `image -> Transpos
 full size, and with zero point 0 the convolution's zero padding is exact, without which OpenVINO runs it in float.
 """
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantType
 
+from edge_seg.calib.qdq import Steps
 from edge_seg.errors import ModelError
+from edge_seg.export.graph import Graph
 from edge_seg.export.tidy import drop_unused
 from edge_seg.spec import INPUT_MIDDLE, INPUT_SCALE
 
@@ -22,22 +21,29 @@ CHAIN = ("Transpose", "Cast", "Sub", "Div")
 
 def find_input_chain(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The nodes from `image` to the first convolution; ModelError where they are not those of `edge-seg export`."""
+    graph, tensor = Graph(model), "image"
     chain: list[onnx.NodeProto] = []
-    tensor = "image"
     for wanted in CHAIN:
-        readers = [node for node in model.graph.node if tensor in node.input]
+        readers = graph.readers_of(tensor)
         if len(readers) != 1 or readers[0].op_type != wanted:
             raise ModelError(f"Expected the input to go through {' -> '.join(CHAIN)}. Write the file: edge-seg export")
         chain += readers
         tensor = readers[0].output[0]
+    numbers = [graph.value(node.input[1]) for node in chain[-2:]]
+    wanted_numbers = (INPUT_MIDDLE, INPUT_SCALE)
+    if not all(n is not None and n.size == 1 and n.item() == w for n, w in zip(numbers, wanted_numbers, strict=True)):
+        raise ModelError(f"Expected (byte - {INPUT_MIDDLE}) / {INPUT_SCALE} as input. Write the file: edge-seg export")
     return chain
 
 
-def input_override(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """ONNX Runtime's TensorQuantOverrides for the normalised input: int8, scale 1/64, zero point 0."""
-    scale, zero_point = np.array(1 / INPUT_SCALE, np.float32), np.array(0, np.int8)
-    exact = {"quant_type": QuantType.QInt8, "scale": scale, "zero_point": zero_point}
-    return {find_input_chain(model)[-1].output[0]: [exact]}
+def input_steps(model: onnx.ModelProto) -> dict[str, Steps]:
+    """The steps of the normalised input by its name: int8, scale 1/64, zero point 0.
+
+    Adopted nets add a plane of ones by a Pad (export.adopt_input), and 1 is 64 of the steps.
+    """
+    image = find_input_chain(model)[-1].output[0]
+    padded = [node.output[0] for node in Graph(model).readers_of(image) if node.op_type == "Pad"]
+    return dict.fromkeys([image, *padded], Steps(np.float32(1 / INPUT_SCALE), np.int8(0)))
 
 
 def cut_input(model: onnx.ModelProto) -> None:

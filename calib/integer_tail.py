@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edge_seg.export.graph import Graph, options_of
 from edge_seg.export.tidy import drop_unused
 from edge_seg.runners.contract import EXACT_PREFIX
 
@@ -42,56 +43,57 @@ def use_integer_tail(model: onnx.ModelProto) -> bool:
 
     False, and nothing changed, where the graph ends otherwise or the factor is none of FACTORS.
     """
-    chain = _find_tail(model.graph)
+    graph = Graph(model)
+    chain = _find_tail(graph)
     if chain is None:
         return False
     quantize, resize, cast = chain
-    classes, height, width = _shape(model, resize.input[0])[1:]
-    factor = _even_factor(model.graph, resize)
-    base = 1 << (classes - 1).bit_length()
+    factor = _even_factor(graph, resize)
     if factor not in FACTORS:
         return False
+    classes, height, width = (size or 0 for size in graph.shapes[resize.input[0]][1:])
+    base = 1 << (classes - 1).bit_length()
     model.graph.node.remove(cast)
-    _append_tail(model.graph, quantize.output[0], (classes, height, width), factor, base)
+    constants = _constants((classes, height, width), factor, base) | {"zero": _lowest(graph, quantize.input[2])}
+    _append_tail(model.graph, quantize.output[0], constants, classes=classes, opset=graph.opset)
     drop_unused(model.graph)
     return True
 
 
-def _find_tail(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto, onnx.NodeProto] | None:
+def _find_tail(graph: Graph) -> tuple[onnx.NodeProto, onnx.NodeProto, onnx.NodeProto] | None:
     """The tail's QuantizeLinear, Resize and Cast, from the output upwards."""
-    makers = {node.output[0]: node for node in graph.node}
     chain, tensor = [], "labels"
     for operator in ("Cast", "ArgMax", "Resize", "DequantizeLinear", "QuantizeLinear"):
-        node = makers.get(tensor)
-        if node is None or node.op_type != operator:
+        node = graph.made_by(operator, tensor)
+        if node is None:
             return None
         chain.append(node)
         tensor = node.input[0]
     return chain[4], chain[2], chain[0]
 
 
-def _shape(model: onnx.ModelProto, tensor: str) -> list[int]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    info = next(value for value in inferred.value_info if value.name == tensor)
-    return [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-
-
-def _even_factor(graph: onnx.GraphProto, resize: onnx.NodeProto) -> int:
+def _even_factor(graph: Graph, resize: onnx.NodeProto) -> int:
     """The even whole factor of a bilinear half-pixel Resize, else 0."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in resize.attribute}
-    scales = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == resize.input[2])
-    centres = attributes.get("coordinate_transformation_mode") in (b"half_pixel", b"pytorch_half_pixel")
-    bilinear = attributes.get("mode") == b"linear" and centres and scales[2] == scales[3] and scales[2] % 2 == 0
-    return int(scales[2]) if bilinear else 0
+    options = options_of(resize)
+    scales = graph.value(resize.input[2])
+    centres = options.get("coordinate_transformation_mode") in (b"half_pixel", b"pytorch_half_pixel")
+    if scales is None or len(scales) != 4 or options.get("mode") != b"linear" or not centres:
+        return 0
+    return int(scales[2]) if scales[2] == scales[3] and scales[2] % 2 == 0 else 0
 
 
-def _append_tail(graph: onnx.GraphProto, logits: str, shape: tuple[int, int, int], factor: int, base: int) -> None:
-    """Nodes from quantized logits uint8 [N, C, h, w] to labels uint8 [N, h * factor, w * factor]."""
-    constants = _constants(shape, factor, base)
+def _lowest(graph: Graph, zero_point: str) -> Any:  # noqa: ANN401
+    """The lowest integer of the logits' type, uint8 or int8, in that type: from it on the levels count up from zero."""
+    dtype = helper.tensor_dtype_to_np_dtype(graph.constants[zero_point].data_type)
+    return dtype.type(np.iinfo(dtype).min)
+
+
+def _append_tail(graph: onnx.GraphProto, logits: str, constants: dict[str, Any], *, classes: int, opset: int) -> None:
+    """Nodes from quantized logits [N, C, h, w] to labels uint8 [N, h * factor, w * factor]."""
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), f"{EXACT_PREFIX}{name}") for name, value in constants.items()
     )
-    steps = _steps(logits, classes=shape[0])
+    steps = _steps(logits, classes=classes, opset=opset)
     own = {*constants, *(step[2] for step in steps)} - {"labels"}
     for operator, inputs, output, attributes in steps:
         names = [f"{EXACT_PREFIX}{name}" if name in own else name for name in [*inputs, output]]
@@ -104,37 +106,43 @@ def _constants(shape: tuple[int, int, int], factor: int, base: int) -> dict[str,
     return {
         "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
         "scale": np.float32(base),
-        "zero": np.uint8(0),
         "filters": _filters(classes, factor),
         "filter_scales": np.ones(filters, np.float32),
         "filter_zeros": np.zeros(filters, np.int8),
         "ranks": np.repeat(np.arange(classes)[::-1], factor**2).astype(np.float32),
-        "split": np.array([0, height, width, classes, factor**2]),
+        "class_axis": np.array([1]),
+        "split": np.array([0, classes, factor**2 * height * width]),
         "base": np.float32(base),
         "inverse_base": np.float32(1 / base),
         "last": np.float32(classes - 1),
-        "sub_pixels": np.array([0, height, width, factor, factor]),
+        "by_sub_pixel": np.array([0, factor**2, height, width]),
+        "by_row": np.array([0, height, width, factor, factor]),
         "full": np.array([0, height * factor, width * factor]),
     }
 
 
-def _steps(logits: str, *, classes: int) -> list[tuple[str, list[str], str, dict[str, Any]]]:
-    """Operator, inputs, output and attributes of each node; rank is best mod base, which ONNX's Mod computes slowly."""
+def _steps(logits: str, *, classes: int, opset: int) -> list[tuple[str, list[str], str, dict[str, Any]]]:
+    """Operator, inputs, output and attributes of each node; rank is best mod base, which ONNX's Mod computes slowly.
+
+    The maximum over classes is taken as a convolution leaves them, plane by plane: only bytes are moved about.
+    """
+    axes = ["class_axis"] if opset >= 18 else []  # an attribute before
     return [
         ("Pad", [logits, "pads"], "padded", {"mode": "edge"}),
         ("DequantizeLinear", ["padded", "scale", "zero"], "levels", {}),
         ("DequantizeLinear", ["filters", "filter_scales", "filter_zeros"], "weights", {"axis": 0}),
         ("Conv", ["levels", "weights", "ranks"], "packed", {"group": classes, "kernel_shape": [3, 3]}),
-        ("Transpose", ["packed"], "packed_last", {"perm": [0, 2, 3, 1]}),
-        ("Reshape", ["packed_last", "split"], "by_class", {}),
-        ("ReduceMax", ["by_class"], "best", {"axes": [3], "keepdims": 0}),
+        ("Reshape", ["packed", "split"], "by_class", {}),
+        ("ReduceMax", ["by_class", *axes], "best", {"keepdims": 0} | ({} if axes else {"axes": [1]})),
         ("Mul", ["best", "inverse_base"], "ratio", {}),
         ("Floor", ["ratio"], "value", {}),
         ("Mul", ["value", "base"], "multiple", {}),
         ("Sub", ["best", "multiple"], "rank", {}),
         ("Sub", ["last", "rank"], "class", {}),
         ("Cast", ["class"], "bytes", {"to": onnx.TensorProto.UINT8}),
-        ("Reshape", ["bytes", "sub_pixels"], "blocks", {}),
+        ("Reshape", ["bytes", "by_sub_pixel"], "planes", {}),
+        ("Transpose", ["planes"], "pixels", {"perm": [0, 2, 3, 1]}),
+        ("Reshape", ["pixels", "by_row"], "blocks", {}),
         ("Transpose", ["blocks"], "rows", {"perm": [0, 1, 3, 2, 4]}),
         ("Reshape", ["rows", "full"], "labels", {}),
     ]

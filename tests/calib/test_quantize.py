@@ -13,6 +13,7 @@ from edge_seg.calib.integer_tail import bilinear_taps, use_integer_tail
 from edge_seg.calib.quantize import quantize
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, ModelError
+from edge_seg.export.graph import Graph
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
 
@@ -173,3 +174,13 @@ def test_a_quantized_file_is_refused(tiny_int8_model: Path, tmp_path: Path) -> N
 def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:
     with pytest.raises(ModelError, match=r"Expected the input to go through Transpose -> Cast -> Sub -> Div"):
         cut_input(onnx.load(tiny_int8_model))
+
+
+def test_another_normalisation_is_told(tiny_model: Path) -> None:
+    model = onnx.load(tiny_model)
+    divide = next(node for node in model.graph.node if node.op_type == "Div")
+    constant = Graph(model).constants[divide.input[1]]
+    constant.CopyFrom(numpy_helper.from_array(np.float32(58).reshape(constant.dims), constant.name))
+
+    with pytest.raises(ModelError, match=r"Expected \(byte - 128\) / 64 as input"):
+        cut_input(model)

@@ -1,0 +1,52 @@
+"""A labelled set apart in two: pictures to calibrate on, and pictures of other sequences to judge the result by."""
+
+from collections.abc import Sequence
+
+from edge_seg.calib.images import FEWEST_IMAGES, pick_indices
+from edge_seg.calib.sequences import halves, sequences
+from edge_seg.data.subset import Subset
+from edge_seg.errors import DataError
+from edge_seg.types import Dataset
+
+MOST_LOOKED_AT = 800
+"""Pictures of a set, spread evenly, whose names are read."""
+
+
+def split(dataset: Dataset, calibration: int, gate: int) -> tuple[Subset, Subset]:
+    """At most `calibration` pictures to calibrate on, and `gate` of other sequences to judge by, each spread evenly.
+
+    DataError where a side has too few.
+    """
+    looked = pick_indices(len(dataset), MOST_LOOKED_AT)
+    first, second = part([dataset[index].name for index in looked])
+    if min(len(first), len(second)) < FEWEST_IMAGES:
+        raise DataError(
+            f"{dataset.name} has {len(looked)} pictures, of which {len(first)} and {len(second)} are of different "
+            f"sequences. Calibrating and judging need {FEWEST_IMAGES} each: give a larger set."
+        )
+    return (
+        _subset(dataset, [looked[place] for place in first], calibration, "to calibrate on"),
+        _subset(dataset, [looked[place] for place in second], gate, "to judge by"),
+    )
+
+
+def part(names: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Places of the pictures to calibrate on, and of those to judge by: whole sequences, a third of all or more.
+
+    The largest sequences judge. Where one side then has too few pictures, the set is halved.
+
+    >>> part(["day_1", "dusk_1", "dusk_2", "dusk_3", "rain_1", "rain_2"])
+    ([0, 4, 5], [1, 2, 3])
+    """
+    calibration: list[int] = []
+    judged: list[int] = []
+    for group in sorted(sequences(names), key=len, reverse=True):
+        (judged if 3 * len(judged) < len(names) else calibration).extend(group)
+    if min(len(calibration), len(judged)) < FEWEST_IMAGES <= len(names) // 3:
+        calibration, judged = halves(len(names))
+    return sorted(calibration), sorted(judged)
+
+
+def _subset(dataset: Dataset, indices: list[int], wanted: int, purpose: str) -> Subset:
+    chosen = [indices[place] for place in pick_indices(len(indices), wanted)]
+    return Subset(dataset, chosen, f"{dataset.name}, {len(chosen)} pictures {purpose}")
