@@ -9,10 +9,11 @@ import torch
 from edge_seg.errors import ModelError
 from edge_seg.files import check_path, write_whole
 from edge_seg.models import SegmentationNet, build_model
+from edge_seg.models.net import TrainableNet
 from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 
 
-def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: SegmentationNet) -> None:
+def write_checkpoint(path: Path, arch: str, spec: ModelSpec, net: TrainableNet) -> None:
     """Write weights and spec to `path` (.pt)."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     buffer = io.BytesIO()  # torch.save turns a full disk into an error of its own

@@ -43,6 +43,7 @@ class Samples:
     rare: float = number(0.0, most=1)  # share of crops placed on a class rarer than the average
     colour: float = number(1.0, most=2)  # strength of the changes of brightness, contrast, saturation and cast
     elastic: float = number(0.0, most=1)  # share of samples that are bent as U-Net's
+    mix: float = number(0.0, most=1)  # share of samples that half the classes of another one are pasted on
     outside: str = choice("void", "mirror")  # what lies around a picture that was made smaller
 
 

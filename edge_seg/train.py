@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,7 +16,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
@@ -24,6 +25,8 @@ from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
+from edge_seg.models.net import TrainableNet
+from edge_seg.runners.contract import add_score
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec
 from edge_seg.training.average import moving_average
@@ -39,9 +42,10 @@ from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
-from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles
+from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, read_last
 from edge_seg.training.start import first_batches, join_licences, origins, start_net
 from edge_seg.training.task import SegmentationTask
+from edge_seg.training.tuning import Tuning
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10
@@ -59,22 +63,29 @@ class EpochLines(Callback):
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 
-def train_and_evaluate(options: TrainOptions, test: str) -> Scores | None:
-    """Train, evaluate the checkpoint on the data set `test`, and write the mIoU into its spec.
+def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None = None) -> Scores | None:
+    """Train, evaluate the checkpoint or what `tuning` writes on the data set `test`, and write the mIoU into its spec.
 
     None in those of several processes that are not the first: they only help to train.
     """
     dataset, data = open_dataset(test), open_dataset(options.data)
     check_classes(data.class_names, dataset.class_names, dataset.name)
-    if train(options) is None:
+    if train(options, tuning) is None:
         return None
-    with open_segmenter(options.out, "torch") as segment:
+    judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
+    with open_segmenter(judged, runtime) as segment:
         scores = evaluate(segment, dataset)
-    arch, spec, net = read_checkpoint(options.out)
     if scores.miou is not None:
-        spec = dataclasses.replace(spec, scores={f"{dataset.name} mIoU": scores.miou})
-        write_checkpoint(options.out, arch, spec, net)
+        _write_score(judged, f"{dataset.name} mIoU", scores.miou)
     return scores
+
+
+def _write_score(path: Path, name: str, value: float) -> None:
+    if path.suffix == ".onnx":
+        add_score(path, name, value)
+        return
+    arch, spec, net = read_checkpoint(path)
+    write_checkpoint(path, arch, dataclasses.replace(spec, scores={name: value}), net)
 
 
 def default_test(data: str) -> str | None:
@@ -89,27 +100,29 @@ def default_test(data: str) -> str | None:
     return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
-def train(options: TrainOptions) -> ModelSpec | None:
+def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | None:
     """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
 
-    Of several processes only the first writes and returns anything. Checkpoints for `resume` lie in `options.run_dir`,
-    with TensorBoard's logs.
+    `tuning` brings a net of its own, and writes what becomes of it. Of several processes only the first writes and
+    returns anything. Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
     """
     keep_freed_memory()
     _check_processes(options)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     samples, pictures = open_training_set(dataset, options)
-    net, report = _initial_net(options, len(dataset.class_names), samples, pictures)
+    net, report = (tuning.net, None) if tuning else _initial_net(options, len(dataset.class_names), samples, pictures)
     val = validation_loader(dataset, options)
-    task = _task(net, dataset.class_names, samples, pictures, options)
-    saved = _read_last(task, options)
-    owed = saved[RUN]["origins"] if saved else origins(options.init, options.encoder_weights, options.teacher)
-    _check_output(options)
+    distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
+    task = _task(net, distiller, samples, pictures, options)
+    fixed = options.fixed() | (tuning.fixed if tuning else {})
+    saved = read_last(task, options, fixed)
+    owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
+    check_output(options)
     if report is not None:
         write_whole(options.run_dir / "init.txt", report.text().encode())
     with _quiet():
-        trainer = _trainer(options, {"options": options.fixed(), "origins": owed})
+        trainer = _trainer(options, {"options": fixed, "origins": owed})
     sampler = epoch_sampler(samples, trainer, options)
     if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
         task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
@@ -121,8 +134,20 @@ def train(options: TrainOptions) -> ModelSpec | None:
     if not trainer.is_global_zero:
         return None
     spec = _spec(dataset, options, owed)
-    write_checkpoint(options.out, options.arch, spec, net)
+    _write(net, spec, options, tuning)
     return spec
+
+
+def _write(net: TrainableNet, spec: ModelSpec, options: TrainOptions, tuning: Tuning | None) -> None:
+    if tuning is None:
+        write_checkpoint(options.out, options.arch, spec, net)
+    else:
+        tuning.write(spec)
+
+
+def _origins(options: TrainOptions, tuning: Tuning | None) -> list[tuple[str, str]]:
+    owed = origins(options.init, options.encoder_weights, options.teacher)
+    return owed if tuning is None else [*tuning.owed, *owed]
 
 
 def _check_processes(options: TrainOptions) -> None:
@@ -141,7 +166,7 @@ def _check_processes(options: TrainOptions) -> None:
         )
 
 
-def _check_output(options: TrainOptions) -> None:
+def check_output(options: TrainOptions) -> None:
     """Make the folders to write to; SinkError now, not after hours of training, where one cannot be written."""
     for folder in {options.out.parent, options.run_dir}:
         try:
@@ -149,31 +174,6 @@ def _check_output(options: TrainOptions) -> None:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
-
-
-def _read_last(task: SegmentationTask, options: TrainOptions) -> dict[str, Any] | None:
-    """The last checkpoint of the run to resume, or None for a new run; DataError where the two do not go together."""
-    last = options.last
-    if not options.resume:
-        if last.is_file():
-            raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out.")
-        return None
-    if not last.is_file():
-        raise DataError(f"There is no run to resume in {options.run_dir}. Leave out --resume, or give its --out.")
-    try:
-        saved: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
-        shapes = {name: tensor.shape for name, tensor in saved["state_dict"].items()}
-    except Exception as error:  # whatever a damaged file makes of torch.load
-        raise DataError(f"{last} is damaged ({type(error).__name__}). Delete it and start again.") from error
-    before, now = saved.get(RUN, {}).get("options"), options.fixed()
-    if before is None:
-        raise DataError(f"{last} is of an older version. Start again with another --out.")
-    other = [f"{name} {before.get(name)}, not {value}" for name, value in now.items() if before.get(name) != value]
-    if other:
-        raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")
-    if shapes != {name: tensor.shape for name, tensor in task.state_dict().items()}:
-        raise DataError(f"{last} was made for other classes or with another teacher. Give the options of that run.")
-    return saved
 
 
 def _initial_net(
@@ -186,15 +186,20 @@ def _initial_net(
     return start_net(options.arch, classes, batches, weights=weights, init=init, freeze=options.freeze)
 
 
+def _distiller(net: TrainableNet, classes: tuple[str, ...], options: TrainOptions) -> nn.Module | None:
+    if options.teacher is None:
+        return None
+    assert isinstance(net, SegmentationNet)  # which all are that no `tuning` brings
+    return make_distiller(net, options.teacher, classes, options.recipe.distillation)
+
+
 def _task(
-    net: SegmentationNet, classes: tuple[str, ...], samples: TrainingSet, pictures: Pictures, options: TrainOptions
+    net: TrainableNet, distiller: nn.Module | None, samples: TrainingSet, pictures: Pictures, options: TrainOptions
 ) -> SegmentationTask:
     recipe = options.recipe
-    if not recipe.loss.aux:
+    if not recipe.loss.aux and isinstance(net, SegmentationNet):
         net.aux_heads.requires_grad_(False)
-    objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, len(classes)))
-    teacher, settings = options.teacher, recipe.distillation
-    distiller = None if teacher is None else make_distiller(net, teacher, classes, settings)
+    objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, net.classes))
 
     def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:
         return pictures.to(device).batch(drawn)

@@ -24,6 +24,7 @@ from edge_seg.train import train, train_and_evaluate
 from edge_seg.training.batches import training_loader
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Drawn
+from edge_seg.training.task import DivergedError
 
 ShortRun = Callable[..., TrainOptions]
 
@@ -54,6 +55,18 @@ def test_training_lowers_the_loss(short_run: ShortRun, tmp_path: Path, capsys: p
     losses = [float(line.split("'loss': '")[1].split("'")[0]) for line in lines]
     assert len(losses) == 6
     assert losses[-1] < losses[0]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    arch, spec, net = read_checkpoint(tiny_checkpoint)
+    with torch.no_grad():
+        net.head.bias.fill_(1e38)  # times a temperature or a weight: beyond float32
+        net.head.weight.fill_(1e38)
+    write_checkpoint(tmp_path / "huge.pt", arch, spec, net)
+
+    with pytest.raises(DivergedError, match=r"no number any more at step 0: .* --precision fp32, or with a lower --lr"):
+        train(short_run(tmp_path, init=tmp_path / "huge.pt"))
+    assert not (tmp_path / "net.pt").exists()
 
 
 def test_an_output_that_cannot_be_written_is_told_before_training(

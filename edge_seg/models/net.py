@@ -32,13 +32,28 @@ def upsample_to(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class SegmentationNet(nn.Module, ABC):
+class TrainableNet(nn.Module, ABC):
+    """What a training needs of a net: features of normalised images [N, 3, H, W], and heads on them."""
+
+    classes: int
+
+    @abstractmethod
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the heads read, and a teacher's features are compared with."""
+
+    @abstractmethod
+    def heads(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Logits [N, C, h, w], and behind them those of auxiliary heads, which exist for the training alone."""
+
+
+class SegmentationNet(TrainableNet):
     """A net from normalised images [N, 3, H, W] to logits [N, C, H/4, W/4]; its encoder can be frozen."""
 
     encoder_frozen = False
 
     def _add_decoder(self, classes: int, widths: Sequence[int], decoder: int) -> None:
         """Decoder and heads over features of `widths` channels, for a subclass to add after its encoder."""
+        self.classes = classes
         self.laterals = nn.ModuleList(conv_bn(width, decoder, 1) for width in widths)
         self.smooth8 = conv_bn_relu(decoder, decoder)
         self.smooth4 = conv_bn_relu(decoder, decoder)
@@ -68,7 +83,7 @@ class SegmentationNet(nn.Module, ABC):
         at8 = self.smooth8(F.relu(at8 + upsample_to(at16, at8)))
         return self.smooth4(F.relu(at4 + upsample_to(at8, at4))), at8, at16
 
-    def heads(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits at strides 4, 8 and 16 of `features`."""
         at4, at8, at16 = features
         return self.head(at4), self.aux_heads[0](at8), self.aux_heads[1](at16)

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_seg.checkpoint import read_checkpoint
+from edge_seg.errors import ModelError
 from edge_seg.evaluate import check_classes
-from edge_seg.models import SegmentationNet
+from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.net import upsample_to
 from edge_seg.recipe import Distillation
+from edge_seg.training.init_weights import init_net
+from edge_seg.training.weight_files import read_weights
 
-Levels = tuple[Tensor, Tensor, Tensor]
+Levels = tuple[Tensor, ...]
 """Features [N, D, H/s, W/s] at strides s of 4, 8 and 16."""
 
 
@@ -42,6 +44,19 @@ class Distiller(nn.Module):
         return loss
 
 
+class LogitsDistiller(nn.Module):
+    """The loss against a teacher's softened logits alone, for a student whose features are not known."""
+
+    def __init__(self, teach: Callable[[Tensor], Tensor], settings: Distillation) -> None:
+        super().__init__()
+        self.teach, self.settings = teach, settings
+
+    def forward(self, images: Tensor, logits: Tensor, features: Levels) -> Tensor:
+        """The loss of a student that answers normalised `images` with `logits`."""
+        taught = upsample_to(self.teach(images), logits)
+        return self.settings.logits * soft_divergence(taught, logits, 1, self.settings.temperature)
+
+
 def soft_divergence(teacher: Tensor, student: Tensor, dim: int, temperature: float) -> Tensor:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)) over `dim`, mean over the other dimensions.
 
@@ -56,13 +71,20 @@ def soft_divergence(teacher: Tensor, student: Tensor, dim: int, temperature: flo
 
 
 def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Tensor], tuple[Tensor, Levels]], int]:
-    """What the net of a checkpoint answers to normalised images, and the width of its features.
+    """What the net of a checkpoint or an FP32 export answers to normalised images, and the width of its features.
 
-    DataError where it knows other classes. A function, since Lightning copies what a task holds for its average.
+    DataError where it knows other classes, ModelError where the file does not tell what net it is of. A function, since
+    Lightning copies what a task holds for its average.
     """
-    _, spec, net = read_checkpoint(path)
-    check_classes(class_names, tuple(c.name for c in spec.classes), f"the teacher {path}")
-    net.to(memory_format=torch.channels_last).requires_grad_(False)
+    file = read_weights(path)
+    if file.arch is None:
+        raise ModelError(
+            f"The teacher {path} holds weights alone. Give a checkpoint of edge-seg train or an FP32 export."
+        )
+    check_classes(class_names, file.class_names, f"the teacher {path}")
+    net = build_model(file.arch, len(class_names))
+    init_net(net, path, file.arch, ())
+    net.eval().to(memory_format=torch.channels_last).requires_grad_(False)
 
     def teach(images: Tensor) -> tuple[Tensor, Levels]:
         net.to(images.device)
@@ -76,6 +98,6 @@ def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Te
 def make_distiller(
     net: SegmentationNet, teacher: Path, class_names: tuple[str, ...], settings: Distillation
 ) -> Distiller:
-    """The loss of `net` against the teacher in a checkpoint; errors as `open_teacher`'s and `read_checkpoint`'s."""
+    """The loss of `net` against the teacher in a file; errors as `open_teacher`'s and `read_weights`'s."""
     teach, width = open_teacher(teacher, class_names)
     return Distiller(teach, (net.head.in_channels, width), settings)

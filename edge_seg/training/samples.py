@@ -55,10 +55,15 @@ class EpochSampler(Sampler[int]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One sample before any pixel of it is made: a picture by its index or, freshly rendered, itself, and its view."""
+    """One sample before any pixel of it is made: a picture by its index or, freshly rendered, itself, and its view.
+
+    Where another is `pasted`, what shows `classes` there covers what is here.
+    """
 
     picture: int | tuple[Tensor, Tensor]
     view: View
+    pasted: "Drawn | None" = None
+    classes: tuple[int, ...] = ()
 
 
 class Pictures:
@@ -78,8 +83,16 @@ class Pictures:
 
     def batch(self, drawn: Sequence[Drawn]) -> tuple[Tensor, Tensor]:
         """The samples as images uint8 [N, 3, H, W] and truths uint8 [N, H, W], made where the pictures are."""
-        views = [take_view(*self._pixels(sample.picture), sample.view) for sample in drawn]
+        views = [self._view(sample) for sample in drawn]
         return torch.stack([image for image, _ in views]), torch.stack([truth for _, truth in views])
+
+    def _view(self, sample: Drawn) -> tuple[Tensor, Tensor]:
+        image, truth = take_view(*self._pixels(sample.picture), sample.view)
+        if sample.pasted is None:
+            return image, truth
+        other, labels = self._view(sample.pasted)
+        above = torch.isin(labels, torch.tensor(sample.classes, dtype=torch.uint8, device=labels.device))
+        return torch.where(above, other, image), torch.where(above, labels, truth)
 
     def _pixels(self, picture: int | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         if isinstance(picture, int):
@@ -110,11 +123,20 @@ class TrainingSet(Dataset[Drawn]):
     def __getitem__(self, key: int) -> Drawn:
         epoch, index = divmod(key, len(self))
         rng = np.random.default_rng([self.seed, epoch, index])
+        sample, _ = self._draw(index, rng)
+        if rng.random() < self.samples.mix:
+            other, truth = self._draw(int(rng.integers(len(self))), rng)
+            sample = replace(sample, pasted=other, classes=half_of_classes(truth, rng))
+        return sample
+
+    def _draw(self, index: int, rng: np.random.Generator) -> tuple[Drawn, UInt8Array]:
+        """A sample of a picture or of a drive frame, and the labels of all of it."""
         if index < len(self.truths):
-            return Drawn(index, plan_view(self.truths[index], rng, self.samples, self.rare))
+            truth = self.truths[index]
+            return Drawn(index, plan_view(truth, rng, self.samples, self.rare)), truth
         frame = self._drive_frame(rng)
         assert frame.truth is not None
-        return Drawn(_tensors(frame), plan_view(frame.truth, rng, self.samples, self.rare))
+        return Drawn(_tensors(frame), plan_view(frame.truth, rng, self.samples, self.rare)), frame.truth
 
     def _drive_truth(self, key: int) -> UInt8Array:
         truth = self._drive_frame(np.random.default_rng([self.seed, key])).truth
@@ -152,6 +174,16 @@ def at_size(frame: Frame, width: int, height: int) -> Frame:
         return frame
     truth = resize_labels(frame.truth, width, height)
     return replace(frame, image=resize_image(frame.image, width, height), truth=truth)
+
+
+def half_of_classes(truth: UInt8Array, rng: np.random.Generator) -> tuple[int, ...]:
+    """Half of the classes that labels show, rounded up: ClassMix's choice (Olsson et al., 2021).
+
+    >>> len(half_of_classes(np.array([[0, 0, 4, 7, 255]], np.uint8), np.random.default_rng(1)))
+    2
+    """
+    there = np.flatnonzero(np.bincount(truth.ravel(), minlength=256)[:VOID])
+    return tuple(rng.permutation(there)[: (len(there) + 1) // 2].tolist())
 
 
 def count_pixels(truths: Sequence[UInt8Array]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,8 +14,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
 
+from edge_seg.errors import DataError
 from edge_seg.files import write_whole
+from edge_seg.training.options import TrainOptions
 
 SAVE_EVERY_S = 60.0
 RUN = "edge_seg_run"
@@ -91,3 +95,31 @@ def _any_process(trainer: L.Trainer, asked: bool) -> bool:
     if trainer.world_size == 1:
         return asked
     return bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
+
+
+def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object]) -> dict[str, Any] | None:
+    """The last checkpoint of the run to resume, or None for a new run; DataError where the two do not go together.
+
+    `now` is what they must have in common.
+    """
+    last = options.last
+    if not options.resume:
+        if last.is_file():
+            raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out.")
+        return None
+    if not last.is_file():
+        raise DataError(f"There is no run to resume in {options.run_dir}. Leave out --resume, or give its --out.")
+    try:
+        saved: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
+        shapes = {name: tensor.shape for name, tensor in saved["state_dict"].items()}
+    except Exception as error:  # whatever a damaged file makes of torch.load
+        raise DataError(f"{last} is damaged ({type(error).__name__}). Delete it and start again.") from error
+    before = saved.get(RUN, {}).get("options")
+    if before is None:
+        raise DataError(f"{last} is of an older version. Start again with another --out.")
+    other = [f"{name} {before.get(name)}, not {value}" for name, value in now.items() if before.get(name) != value]
+    if other:
+        raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")
+    if shapes != {name: tensor.shape for name, tensor in task.state_dict().items()}:
+        raise DataError(f"{last} was made for other classes or with another teacher. Give the options of that run.")
+    return saved

@@ -8,18 +8,26 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_seg.errors import EdgeSegError
 from edge_seg.metrics import ConfusionMatrix
-from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
+from edge_seg.models.net import TrainableNet
 from edge_seg.recipe import Schedule
-from edge_seg.training.distillation import Distiller, Levels
+from edge_seg.training.distillation import Levels
 from edge_seg.training.objective import Objective
 from edge_seg.training.samples import Drawn
 
+LOOK_EVERY = 20
+"""Steps between two looks at the loss on a GPU."""
+
 MakeSamples = Callable[[list[Drawn], torch.device], tuple[Tensor, Tensor]]
+
+
+class DivergedError(EdgeSegError):
+    """A training whose loss is no number any more."""
 
 
 class SegmentationTask(L.LightningModule):
@@ -31,19 +39,19 @@ class SegmentationTask(L.LightningModule):
 
     def __init__(
         self,
-        net: SegmentationNet,
+        net: TrainableNet,
         objective: Objective,
         schedule: Schedule,
         *,
         seed: int = 0,
         make_samples: MakeSamples | None = None,
-        distiller: Distiller | None = None,
+        distiller: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
         self.objective, self.schedule, self.distiller = objective, schedule, distiller
         self.make_samples, self.seed = make_samples, seed
-        self.matrix = ConfusionMatrix(net.head.out_channels)
+        self.matrix = ConfusionMatrix(net.classes)
         self.features: Callable[[Tensor], Levels] = net.features
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
@@ -59,18 +67,26 @@ class SegmentationTask(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, truth = normalise(batch[0]).to(memory_format=torch.channels_last), batch[1]
         features = self.features(images)
-        with_aux = self.objective.settings.aux > 0
-        logits, *aux = self.net.heads(features) if with_aux else [self.net.head(features[0])]
+        logits, *aux = self.net.heads(features)
         loss = self._loss_at_half_size(logits, truth)
-        for deep in aux:
+        for deep in aux if self.objective.settings.aux else []:
             at_stride = _nearest(truth, deep.shape[-2:])
             loss = loss + self.objective.settings.aux * self.objective.of_pixels(deep, at_stride)
         if self.distiller is not None:
             loss = loss + self.distiller(images, logits, features)
+        self._check(loss)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         self.log("lr", rate, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
+
+    def _check(self, loss: Tensor) -> None:
+        # No number once is no number for ever. Each look at a GPU's loss waits for it, so there now and then will do.
+        if (loss.device.type == "cpu" or self.global_step % LOOK_EVERY == 0) and not loss.isfinite():
+            raise DivergedError(
+                f"The loss is no number any more at step {self.global_step}: nothing can be learnt from there. Start "
+                f"anew with --precision fp32, or with a lower --lr than {self.schedule.lr:g}."
+            )
 
     def _loss_at_half_size(self, logits: Tensor, truth: Tensor) -> Tensor:
         # A quarter of the pixels, another quarter each step: a close stand-in for the loss at full size, whose work on

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_contract, load_onnx
-from edge_seg.spec import METADATA_KEY, parse_spec
+from edge_seg.spec import METADATA_KEY, ModelSpec, parse_spec
 from edge_seg.weights import BUNDLED, find_model
 
 NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights", "params", "ema")
@@ -22,7 +22,7 @@ MOST_NESTED = 4
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """Tensors by name, with the data set and the licence that they owe to, and the architecture where it is known.
+    """Tensors by name, with the data set and the licence that they owe to, and architecture and classes where known.
 
     In an export BatchNorm is part of the convolutions; `folded` has their names there, in the order of the graph.
     """
@@ -31,6 +31,7 @@ class WeightFile:
     dataset: str
     licence: str
     arch: str | None = None
+    class_names: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
 
 
@@ -58,7 +59,7 @@ def _read_pytorch(path: Path) -> WeightFile:
         raise ModelError(f"{path} holds no tensors by name, but {keys[:200]}. Give a state dict.")
     if METADATA_KEY in found:
         spec = parse_spec(found[METADATA_KEY])
-        return WeightFile(tensors, spec.dataset, spec.licence, arch=str(found.get("arch")))
+        return _weight_file(tensors, spec, str(found.get("arch")))
     return WeightFile(tensors, f"weights of {path.name}", f"Unknown: see where the weights of {path.name} came from")
 
 
@@ -86,7 +87,7 @@ def _read_onnx(path: Path, asked: Path) -> WeightFile:
     spec = check_contract(model, str(asked))
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         bundled = f"{asked}-fp32"
-        hint = f"--init {bundled}" if bundled in BUNDLED else "the FP32 file that it was quantized from"
+        hint = bundled if bundled in BUNDLED else "the FP32 file that it was quantized from"
         raise ModelError(f"{asked} is INT8: its weights are rounded. Give {hint}.")
     values = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
     tensors = {name.removeprefix("net."): value for name, value in values.items() if name.startswith("net.")}
@@ -95,7 +96,12 @@ def _read_onnx(path: Path, asked: Path) -> WeightFile:
         names = (f"{module_path(node.name)}.{kind}" for kind in ("weight", "bias"))
         tensors |= {name: values[key] for name, key in zip(names, node.input[1:], strict=False) if key in values}
     folded = tuple(module_path(node.name) for node in convolutions)
-    return WeightFile(tensors, spec.dataset, spec.licence, arch=spec.name, folded=folded)
+    return _weight_file(tensors, spec, spec.name, folded)
+
+
+def _weight_file(tensors: dict[str, Tensor], spec: ModelSpec, arch: str, folded: tuple[str, ...] = ()) -> WeightFile:
+    names = tuple(c.name for c in spec.classes)
+    return WeightFile(tensors, spec.dataset, spec.licence, arch=arch, class_names=names, folded=folded)
 
 
 def module_path(node: str) -> str:

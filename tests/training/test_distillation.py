@@ -9,12 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from edge_seg.checkpoint import read_checkpoint
-from edge_seg.errors import DataError
+from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+from edge_seg.errors import DataError, ModelError
+from edge_seg.export.to_onnx import to_onnx
 from edge_seg.models import build_model
 from edge_seg.recipe import Distillation, Recipe, Schedule
 from edge_seg.train import train
-from edge_seg.training.distillation import Distiller, make_distiller, soft_divergence
+from edge_seg.training.distillation import Distiller, make_distiller, open_teacher, soft_divergence
 from edge_seg.training.options import TrainOptions
 
 ShortRun = Callable[..., TrainOptions]
@@ -71,6 +72,27 @@ def test_each_weight_turns_its_term_off(settings: Distillation, moved: str) -> N
 def test_a_teacher_of_other_classes_is_refused(tiny_checkpoint: Path) -> None:
     with pytest.raises(DataError, match="the teacher"):
         make_distiller(build_model("edge-seg-n", 2), tiny_checkpoint, ("road", "rest"), Distillation())
+
+
+def test_an_export_teaches_what_its_checkpoint_does(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    _, spec, net = read_checkpoint(tiny_checkpoint)
+    write_checkpoint(tmp_path / "n.pt", "edge-seg-n", dataclasses.replace(spec, name="edge-seg-n"), net)
+    to_onnx(tmp_path / "n.pt", tmp_path / "n.onnx")
+    names = tuple(c.name for c in spec.classes)
+
+    first, again = (open_teacher(tmp_path / name, names)[0] for name in ("n.pt", "n.onnx"))
+
+    images = torch.randn(2, 3, 72, 96, generator=torch.Generator().manual_seed(1))
+    (logits, levels), (found, found_levels) = first(images), again(images)
+    torch.testing.assert_close(found, logits, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found_levels, levels, rtol=1e-3, atol=1e-3)
+
+
+def test_weights_alone_are_no_teacher(tmp_path: Path) -> None:
+    torch.save(build_model("edge-seg-n", 2).state_dict(), tmp_path / "theirs.pth")
+
+    with pytest.raises(ModelError, match="holds weights alone"):
+        open_teacher(tmp_path / "theirs.pth", ("road", "rest"))
 
 
 def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path, tiny_checkpoint: Path) -> None:

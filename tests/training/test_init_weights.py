@@ -144,7 +144,7 @@ def test_the_bundled_net_is_a_start(images: list[Tensor]) -> None:
 
 
 def test_int8_is_refused(tiny_int8_model: Path) -> None:
-    with pytest.raises(ModelError, match=r"edge-seg-s is INT8: .*Give --init edge-seg-s-fp32"):
+    with pytest.raises(ModelError, match=r"edge-seg-s is INT8: .*Give edge-seg-s-fp32"):
         init_net(build_model("edge-seg-s", 11), Path("edge-seg-s"), "edge-seg-s", [])
     with pytest.raises(ModelError, match=r"INT8: .*the FP32 file that it was quantized from"):
         read_weights(tiny_int8_model)

@@ -1,5 +1,7 @@
 """Samples: every choice a function of seed, epoch and index, in any process, on any device."""
 
+import dataclasses
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -18,7 +20,7 @@ PICTURES = Pictures(FRAMES, (96, 72))
 def training_set(seed: int = 1) -> TrainingSet:
     """Three given frames and two drive frames."""
     truths = list(PICTURES.truths.numpy())
-    return TrainingSet(truths, Samples(rare=0.5, elastic=0.5), drive_count=2, size=(96, 72), seed=seed)
+    return TrainingSet(truths, Samples(rare=0.5, elastic=0.5, mix=0.5), drive_count=2, size=(96, 72), seed=seed)
 
 
 def epoch_of(sampler: EpochSampler, epoch: int) -> list[int]:
@@ -89,6 +91,20 @@ def test_a_sample_is_bytes_of_the_asked_size() -> None:
     assert (images.shape, images.dtype) == ((10, 3, 72, 96), torch.uint8)
     assert (truths.shape, truths.dtype) == ((10, 72, 96), torch.uint8)
     assert set(truths.unique().tolist()) <= {*range(11), VOID}
+
+
+def test_a_mixed_sample_is_one_view_with_half_the_classes_of_another_on_it() -> None:
+    samples = TrainingSet(list(PICTURES.truths.numpy()), Samples(mix=1.0), drive_count=2, size=(96, 72), seed=1)
+
+    for key in range(10):
+        mixed = samples[key]
+        assert mixed.pasted is not None
+        below, above = dataclasses.replace(mixed, pasted=None, classes=()), mixed.pasted
+        images, truths = PICTURES.batch([mixed, below, above])
+        covered = torch.isin(truths[2], torch.tensor(mixed.classes))
+        for mine, under, over in (images, truths):
+            assert torch.equal(mine, torch.where(covered, over, under))
+    assert any(samples[key].classes != samples[key + 5].classes for key in range(5))
 
 
 def test_drive_frames_alone_are_counted_too() -> None:
