@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from edge_seg.apps import cmd_eval, cmd_export, cmd_models, cmd_run, cmd_train
+from edge_seg.apps import (
+    cmd_adopt,
+    cmd_calib,
+    cmd_eval,
+    cmd_export,
+    cmd_lint,
+    cmd_models,
+    cmd_profile,
+    cmd_quantize,
+    cmd_run,
+    cmd_train,
+    cmd_verify,
+)
 from edge_seg.errors import EdgeSegError
 
 app = typer.Typer(
@@ -16,7 +28,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for commands in (cmd_run, cmd_train, cmd_export, cmd_eval, cmd_models):
+for commands in (
+    cmd_run,
+    cmd_train,
+    cmd_export,
+    cmd_adopt,
+    cmd_quantize,
+    cmd_calib,
+    cmd_eval,
+    cmd_verify,
+    cmd_profile,
+    cmd_lint,
+    cmd_models,
+):
     commands.register(app)
 
 

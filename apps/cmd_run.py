@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_seg.errors import SinkError, SourceError
+from edge_seg.errors import ModelError, SinkError, SourceError
 
 if TYPE_CHECKING:
     from edge_seg.apps.controls import Controls
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from edge_seg.apps.sources import Source
     from edge_seg.apps.view import View
     from edge_seg.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """How the loop runs: the most frames, the model's threads (0: the run-time's choice), and whether it is shown."""
+
+    frames: int | None
+    threads: int
+    window: bool
+    fast: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +52,9 @@ def run(
         typer.Option(help="File to write: .mp4 keeps all frames, .png the last one. Repeat for several."),
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, max=1024, help="Threads of the model; 0 leaves their number to the run-time.")
+    ] = 0,
     headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="In a window too, do not wait for a file's own times.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
@@ -51,20 +65,45 @@ def run(
     from edge_seg.apps.summary import run_summary
     from edge_seg.evaluate import check_classes
     from edge_seg.malloc import share_memory_between_threads
-    from edge_seg.runners import choose_runtime, read_spec
+    from edge_seg.runners import read_spec
 
     share_memory_between_threads()
     uri = _check_source(camera, source, labels)
     outputs = _check_outputs(out or [], uri)
-    path, _ = choose_runtime(model, runtime)  # what is wrong with them is told before a camera starts
+    path = choose_file(model, runtime)  # what is wrong with them is told before a camera starts
     spec = read_spec(path)
     with open_source(uri, labels=labels, classes=len(spec.classes)) as frames_in:
         if frames_in.class_names is not None:
             check_classes(spec.class_names, frames_in.class_names, frames_in.name)
-        report = _run(frames_in, (path, runtime), outputs, frames=frames, window=not headless, fast=fast)
+        options = LoopOptions(frames, threads, window=not headless, fast=fast)
+        report = _run(frames_in, (path, runtime), outputs, options)
     if not report.frames:
         raise SourceError(f"{frames_in.name} gave no frame ({report.skipped} skipped). Give another source.")
     print_report(report.to_dict(), run_summary(report), as_json=as_json)
+
+
+def choose_file(model: str, runtime: str, cpuinfo: Path | None = None) -> Path:
+    """The model's file; of a bundled INT8 one that this CPU would compute wrongly, the FP32 file, and that is said.
+
+    Errors as `open_runner`. `cpuinfo` describes the CPU, this one where it is None.
+    """
+    from edge_seg.runners import check_cpu, choose_runtime
+    from edge_seg.runners.cpu import CPUINFO
+    from edge_seg.weights import find_model, fp32_name
+
+    path, chosen = choose_runtime(model, runtime)
+    try:
+        check_cpu(path, chosen, cpuinfo or CPUINFO)
+    except ModelError:
+        other = fp32_name(path)
+        if other is None:
+            raise
+        _say(
+            f"{model} has weights of 8 bits, which this CPU, without VNNI, would compute wrongly: running {other}. "
+            f"For INT8 of 7 bits: edge-seg quantize {other} --target x86-novnni --data ..."
+        )
+        return find_model(other)
+    return path
 
 
 def _check_source(camera: int | None, source: str | None, labels: Path | None) -> str:
@@ -90,9 +129,7 @@ def _check_outputs(paths: list[Path], source: str) -> list[Path]:
     return paths
 
 
-def _run(
-    source: "Source", model: tuple[Path, str], outputs: list[Path], *, frames: int | None, window: bool, fast: bool
-) -> "RunReport":
+def _run(source: "Source", model: tuple[Path, str], outputs: list[Path], options: LoopOptions) -> "RunReport":
     """Run the loop with a window where one is wanted and possible."""
     from edge_seg.apps.controls import Controls
     from edge_seg.apps.loop import run_loop
@@ -100,11 +137,12 @@ def _run(
     from edge_seg.segmenter import MOST_SEGMENTERS, open_segmenters
 
     controls = Controls()
-    shown = window and _find_display()
-    paced = shown and not fast
-    expected = min((n for n in (source.length, frames) if n is not None), default=None)
+    shown = options.window and _find_display()
+    paced = shown and not options.fast
+    expected = min((n for n in (source.length, options.frames) if n is not None), default=None)
+    most = 1 if source.live or paced else expected or MOST_SEGMENTERS
     with (
-        open_segmenters(*model, most=1 if source.live or paced else expected or MOST_SEGMENTERS) as segments,
+        open_segmenters(*model, most=most, threads=options.threads) as segments,
         controls.on_signals(),  # outside: a film is finished after the loop, and Ctrl-C must not cut that short
         _open_sinks(source, outputs, controls if shown else None) as (sinks, hold),
         progress("run", None if source.live else expected) as step,
@@ -114,7 +152,7 @@ def _run(
             segments,
             _make_view(segments[0].spec, controls).draw,
             sinks,
-            frames=frames,
+            frames=options.frames,
             paced=paced,
             should_stop=lambda: controls.quit,
             on_frame=step,

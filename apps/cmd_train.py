@@ -1,6 +1,5 @@
 """`edge-seg train`: from labelled images to a checkpoint with its test scores."""
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_seg.apps.cmd_eval import scores_table
+from edge_seg.apps.fine_tuning import check_usage, prepare, summary, tuned_output
+from edge_seg.apps.sizes import parse_size
 from edge_seg.errors import SinkError, import_extra
 from edge_seg.files import check_path
 
 if TYPE_CHECKING:
-    from edge_seg.evaluate import Scores
     from edge_seg.recipe import Recipe
     from edge_seg.training.options import TrainOptions
+    from edge_seg.training.tuning import Tuning
 
-LEAST_SIDE, MOST_SIDE = 32, 4096
+DEFAULT_ARCH = "edge-seg-s"
+DEFAULT_SIZE = "480x360"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,15 +36,27 @@ def train(
     ] = None,
     val: Annotated[str | None, typer.Option(help="Set to watch every tenth epoch; chooses nothing.")] = None,
     arch: Annotated[
-        str, typer.Option(help="edge-seg-n, -s or -l, or an encoder: torchvision:NAME, timm:NAME.")
-    ] = "edge-seg-s",
-    out: Annotated[Path | None, typer.Option(help="Checkpoint to write; runs/ARCH/ARCH.pt where not given.")] = None,
+        str | None,
+        typer.Option(
+            help="edge-seg-n, -s or -l, or an encoder: torchvision:NAME, timm:NAME.", show_default=DEFAULT_ARCH
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Checkpoint to write, .onnx with --qat; runs/ARCH/ARCH.pt where not given.")
+    ] = None,
     size: Annotated[
-        str, typer.Option(help="Input size of the net, WxH; pictures of another size are resized.")
-    ] = "480x360",
+        str | None,
+        typer.Option(
+            help="Input size of the net, WxH; pictures of another size are resized.", show_default=DEFAULT_SIZE
+        ),
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="quick, camvid, or a TOML file; the next four options replace what it says.")
-    ] = "quick",
+        str | None,
+        typer.Option(
+            help="quick, camvid, qat, or a TOML file; the next four options replace what it says.",
+            show_default="quick; with --qat: qat",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Samples a step, on all devices together.")] = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Top learning rate.")] = None,
@@ -58,7 +72,21 @@ def train(
     ] = "random",
     freeze: Annotated[str | None, typer.Option(help="encoder: leave it as it is, and train decoder and heads.")] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Checkpoint of a net to learn from too, such as a wider one of the same data.")
+        Path | None, typer.Option(help="Net of the same classes to learn from too: .pt, FP32 .onnx, or a bundled name.")
+    ] = None,
+    qat: Annotated[
+        str | None,
+        typer.Option(
+            help="Fine-tune the FP32 .onnx of --init with the fake quantization of a target: onnxruntime-x86, "
+            "x86-novnni, onnxruntime-arm, tensorrt, or auto: this machine. Writes --out (.onnx), its ranges and INT8."
+        ),
+    ] = None,
+    ranges: Annotated[
+        Path | None, typer.Option(help="With --qat: ranges of edge-seg calib observe, else of 120 images of --data.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="With --qat: method of the ranges, as of edge-seg quantize.", show_default="min-max"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted run ended.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the net: pays on some GPUs.")] = False,
@@ -66,27 +94,26 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
-    """Train, write the checkpoint, evaluate it, print the scores and draw the run as report.png."""
+    """Train, write the checkpoint or the files of --qat, evaluate, print the scores and draw the run as report.png."""
     for module in ("torch", "matplotlib", "lightning", "tensorboard"):
         import_extra(module, "train")
-    from edge_seg.train import train_and_evaluate
-    from edge_seg.training.options import PRECISIONS, TrainOptions
+    from edge_seg.training.options import TrainOptions
 
-    if precision not in PRECISIONS:
-        raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
-    _check_start(encoder_weights, freeze)
+    _check_choices(precision, encoder_weights, freeze)
+    check_usage(qat, init, {"--arch": arch, "--size": size}, {"--ranges": ranges, "--method": method})
     judged_on = test or _test_of(data)
-    label = arch.replace(":", "-")
-    run_dir = _run_folder(out, label)
-    width, height = _parse_size(size)
+    arch, size = arch or DEFAULT_ARCH, size or DEFAULT_SIZE
+    path = _output(out, arch) if qat is None else tuned_output(out, str(init))
+    width, height = parse_size(size)
+    schedule = {"epochs": epochs, "batch": batch, "lr": lr}
     options = TrainOptions(
         data=data,
-        out=out or run_dir / f"{label}.pt",
-        run_dir=run_dir,
+        out=path,
+        run_dir=path.parent,
         arch=arch,
         width=width,
         height=height,
-        recipe=_recipe(recipe, {"epochs": epochs, "batch": batch, "lr": lr}, {"drive_share": drive_share}),
+        recipe=_recipe(recipe or ("qat" if qat else "quick"), schedule, {"drive_share": drive_share}),
         seed=seed,
         workers=workers,
         precision=precision,
@@ -100,22 +127,29 @@ def train(
         devices=devices,
         nodes=nodes,
     )
-    scores = train_and_evaluate(options, judged_on)
-    if scores is not None:  # None: one of several processes, and not the first
-        _show(scores, options, judged_on, as_json=as_json)
+    options, tuning = prepare(options, qat, ranges=ranges, method=method)
+    _train(options, judged_on, tuning, as_json=as_json)
 
 
-def _show(scores: "Scores", options: "TrainOptions", judged_on: str, *, as_json: bool) -> None:
-    """Print the scores, and draw the run; of the outputs, one that fails does not cost the others."""
+def _train(options: "TrainOptions", judged_on: str, tuning: "Tuning | None", *, as_json: bool) -> None:
+    """Train, print the scores, and draw the run; of the outputs, one that fails does not cost the others."""
     from edge_seg.apps.output import print_report
     from edge_seg.apps.training_report import write_training_report
+    from edge_seg.train import train_and_evaluate
 
+    scores = train_and_evaluate(options, judged_on, tuning)
+    if scores is None:  # one of several processes, and not the first
+        return
+    judged = options.out if tuning is None else tuning.judged
     try:
         print_report(scores.to_dict(), scores_table(scores, judged_on), as_json=as_json)
     finally:
-        print(f"{options.out}. Deploy it: edge-seg export {options.out}", file=sys.stderr)
+        print(
+            summary(options.out, tuning) if tuning else f"{judged}. Deploy it: edge-seg export {judged}",
+            file=sys.stderr,
+        )
         report = options.run_dir / "report.png"
-        write_training_report(report, options.run_dir, scores, model=options.out, test=judged_on)
+        write_training_report(report, options.run_dir, scores, model=judged, test=judged_on)
         print(f"{report}: the run's curves, class IoU and sample predictions.", file=sys.stderr)
 
 
@@ -138,35 +172,25 @@ def _test_of(data: str) -> str:
     return found
 
 
-def _check_start(encoder_weights: str, freeze: str | None) -> None:
+def _check_choices(precision: str, encoder_weights: str, freeze: str | None) -> None:
     """Wrong usage where one of the options is none of its choices."""
     from edge_seg.models.registry import WEIGHTS
+    from edge_seg.training.options import PRECISIONS
     from edge_seg.training.start import FREEZES
 
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"--precision {precision}: expected {', '.join(PRECISIONS)}.")
     if encoder_weights not in WEIGHTS:
         raise typer.BadParameter(f"--encoder-weights {encoder_weights}: expected {' or '.join(WEIGHTS)}.")
     if freeze is not None and freeze not in FREEZES:
         raise typer.BadParameter(f"--freeze {freeze}: expected {' or '.join(FREEZES)}.")
 
 
-def _run_folder(out: Path | None, arch: str) -> Path:
-    """Where checkpoints and logs of the run go: beside its output."""
+def _output(out: Path | None, arch: str) -> Path:
+    """The checkpoint to write, beside which checkpoints and logs of the run go."""
     if out is None:
-        return Path("runs") / arch
+        label = arch.replace(":", "-")
+        return Path("runs") / label / f"{label}.pt"
     if check_path(out, SinkError).suffix != ".pt" or out.is_dir():
         raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
-    return out.parent
-
-
-def _parse_size(size: str) -> tuple[int, int]:
-    """Width and height of WxH; the net halves a picture five times, so less than 32 leaves nothing.
-
-    >>> _parse_size("480x360")
-    (480, 360)
-    """
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size)
-    if match is None or not all(LEAST_SIDE <= int(side) <= MOST_SIDE for side in match.groups()):
-        raise typer.BadParameter(
-            f"--size {size}: expected WxH, such as 480x360, of {LEAST_SIDE} to {MOST_SIDE} pixels."
-        )
-    return int(match[1]), int(match[2])
+    return out

@@ -110,7 +110,9 @@ def _model(meters: Meters) -> str:
 
 
 def _ms(ms: float) -> str:
-    return "-" if math.isnan(ms) else f"{ms:.1f}"
+    if math.isnan(ms):
+        return "-"
+    return f"{ms:.1f}" if ms < 1000 else f"{ms:.0f}"  # as wide, so that it stays clear of its name
 
 
 def _strip(items: list[Item], width: int, height: int, *, top: bool) -> Layer:

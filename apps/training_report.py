@@ -41,12 +41,12 @@ MEAN_LINE: dict[str, Any] = {"color": RED, "linewidth": 1, "linestyle": (0, (5, 
 
 
 def write_training_report(path: Path, run_dir: Path, scores: Scores, *, model: Path, test: str) -> None:
-    """Write a PNG of the run in `run_dir`, whose checkpoint `model` has `scores` on the data set `test`.
+    """Write a PNG of the run in `run_dir`, whose checkpoint or ONNX `model` has `scores` on the data set `test`.
 
     SinkError where it cannot be written.
     """
     dataset = open_dataset(test)
-    with open_segmenter(model, "torch") as segment:
+    with open_segmenter(model, "onnxruntime" if model.suffix == ".onnx" else "torch") as segment:
         frames = [dataset[index] for index in spread(len(dataset), SAMPLES)]
         samples = [(frame, segment(frame.image).labels) for frame in frames]
         spec = segment.spec

@@ -37,7 +37,13 @@ class Camera:
 
 
 @pytest.mark.parametrize(
-    ("options", "count"), [(["--source", DRIVE], 4), (["--source", DRIVE, "--frames", "2"], 2), (["--camera", "0"], 1)]
+    ("options", "count"),
+    [
+        (["--source", DRIVE], 4),
+        (["--source", DRIVE, "--frames", "2"], 2),
+        (["--source", DRIVE, "--threads", "1"], 1),
+        (["--camera", "0"], 1),
+    ],
 )
 def test_films_have_several_segmenters_and_cameras_one(
     options: list[str], count: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

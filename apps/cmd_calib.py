@@ -1,0 +1,134 @@
+"""`edge-seg calib`: the steps of calibration, one by one."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_seg.apps import cmd_cache, cmd_sensitivity
+from edge_seg.errors import SinkError
+from edge_seg.files import check_path, same_file
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from edge_seg.calib.images import Selection
+    from edge_seg.calib.ranges import Ranges
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the command line."""
+    calib = typer.Typer(help="Calibration, step by step: the pictures, the ranges, the layers.", no_args_is_help=True)
+    calib.command(help="Pick the pictures of a calibration set, diverse by content, and write them as a manifest.")(
+        images
+    )
+    calib.command(help="Observe the ranges of an FP32 model's tensors, for edge-seg quantize --ranges.")(observe)
+    cmd_sensitivity.register(calib)
+    cmd_cache.register(calib)
+    app.add_typer(calib, name="calib")
+
+
+def images(
+    *,
+    data: Annotated[
+        list[str], typer.Option(help="Data set, folder of images, or video file; several times for several.")
+    ],
+    out: Annotated[Path, typer.Option(help="Manifest to write (.json).")],
+    model: Annotated[
+        str | None, typer.Option(help="FP32 model, bundled name or path, whose classes the set is to show.")
+    ] = None,
+    count: Annotated[int, typer.Option("--images", min=1, help="Number of pictures to pick.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another one picks another set.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
+) -> None:
+    """Pick, write the manifest, and report what was picked and what is wrong with it."""
+    from edge_seg.apps.output import print_report
+    from edge_seg.apps.progress import progress
+    from edge_seg.calib.images import pick_images, plan_images
+    from edge_seg.calib.manifest import write_manifest
+
+    _check_manifest(out)
+    plan = plan_images(data, count, seed=seed)
+    with progress("calib images", plan.candidates) as step:
+        selection = pick_images(plan, model=model, on_image=step)
+    write_manifest(out, selection.manifest)
+    for warning in selection.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print_report(selection.to_dict(), images_tables(selection, str(out)), as_json=as_json)
+
+
+def observe(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of an FP32 ONNX.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Ranges to write (.json).")],
+    data: Annotated[str | None, typer.Option(help="Data set: camvid:PATH takes its train images.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Instead: the set that edge-seg calib images wrote.")] = None,
+    count: Annotated[int, typer.Option("--images", min=1, help="Number of images of --data, spread evenly.")] = 120,
+) -> None:
+    """Observe in one pass, write the ranges, and say so."""
+    from edge_seg.apps.cmd_quantize import observe_data
+    from edge_seg.calib.quantize import open_fp32
+    from edge_seg.calib.ranges import write_ranges
+    from edge_seg.weights import find_model
+
+    if (data is None) == (manifest is None):
+        raise typer.BadParameter("Give either --data or --manifest.")
+    _check_manifest(out)
+    if manifest is not None and same_file(out, manifest):
+        raise typer.BadParameter(f"--out {out} is the manifest itself. Choose another name.")
+    source = find_model(model)
+    ranges = (
+        observe_data(open_fp32(source), data, count) if data is not None else _observe_manifest(source, manifest or out)
+    )
+    write_ranges(out, ranges)
+    print(
+        f"{out}: ranges of {len(ranges.tensors)} tensors over {ranges.images} images. Next: edge-seg quantize {model} "
+        f"--ranges {out}",
+        file=sys.stderr,
+    )
+
+
+def _observe_manifest(model: Path, path: Path) -> "Ranges":
+    from edge_seg.apps.progress import progress
+    from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
+    from edge_seg.calib.quantize import open_fp32
+    from edge_seg.calib.ranges import observe as observe_images
+    from edge_seg.runners.contract import read_onnx_spec
+
+    manifest = read_manifest(path)
+    pictures = manifest_images(manifest, read_onnx_spec(model))
+    with progress("calibrate", len(manifest.pictures)) as step:
+        return observe_images(open_fp32(model), pictures, pictures=manifest_hash(manifest), on_image=step)
+
+
+def _check_manifest(out: Path) -> None:
+    """Before any work: wrong usage for another suffix, SinkError where no file can be written."""
+    if out.suffix != ".json":
+        raise typer.BadParameter(f"--out {out}: expected a name ending in .json.")
+    if not check_path(out, SinkError).parent.is_dir():
+        raise SinkError(f"{out} cannot be written: {out.parent} is no folder. Type: mkdir -p {out.parent}")
+
+
+def images_tables(selection: "Selection", name: str) -> "Group":
+    """What was picked of each source, and the classes that a model sees in it."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    report = selection.to_dict()
+    pictures = selection.manifest.pictures
+    sources = Table(title=f"{name}: {len(pictures)} of {selection.candidates} candidates", title_justify="left")
+    sources.add_column("source")
+    sources.add_column("pictures", justify="right")
+    sources.add_column("picked", justify="right")
+    for number, (uri, available) in enumerate(zip(selection.manifest.sources, selection.available, strict=True)):
+        sources.add_row(uri, str(available), str(sum(picture.source == number for picture in pictures)))
+    lines = [f"scenes {report['scenes']}", f"unreadable {selection.unreadable}, of one colour {selection.blank}"]
+    if selection.mirrored is not None:
+        lines.append(f"labels of mirrored pictures that agree {selection.mirrored:.3f}")
+    told = Text("\n".join([*lines, f"hash {report['hash']}"]), overflow="ignore", no_wrap=True)
+    classes = Table("class", "share", "pictures that show it")
+    for kind, (share, shown) in selection.classes.items():
+        classes.add_row(kind, f"{share:.4f}", str(shown))
+    return Group(sources, told, classes) if selection.classes else Group(sources, told)

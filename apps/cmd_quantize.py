@@ -1,0 +1,147 @@
+"""`edge-seg quantize`: the INT8 file of an FP32 ONNX, as asked for, or as two gates let it pass."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_seg.apps.cmd_export import check_out
+from edge_seg.apps.ladder import files_beside, quantize_behind_gates
+from edge_seg.errors import SinkError
+from edge_seg.files import same_file
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edge_seg.calib.ranges import Ranges
+    from edge_seg.calib.rung import Rung
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(help="Write the INT8 file of an FP32 ONNX; with gates, one that is accurate and fast enough.")(quantize)
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of an FP32 ONNX.")],
+    *,
+    data: Annotated[
+        str | None, typer.Option(help="Data set for the ranges, labelled for the gates: camvid:PATH is its train set.")
+    ] = None,
+    ranges: Annotated[Path | None, typer.Option(help="Instead: the file that edge-seg calib observe wrote.")] = None,
+    rung: Annotated[Path | None, typer.Option(help="TOML file that says how to make the file from the ranges.")] = None,
+    target: Annotated[
+        str, typer.Option(help="openvino, onnxruntime-x86, x86-novnni, onnxruntime-arm, tensorrt, or auto.")
+    ] = "auto",
+    method: Annotated[
+        str, typer.Option(help="Ranges by min-max, moving-average, percentile, entropy or mse.")
+    ] = "min-max",
+    floats: Annotated[
+        str, typer.Option("--float", help="What stays in float, and scales: fp32, or fp16 for TensorRT 10 and newer.")
+    ] = "fp32",
+    max_drop: Annotated[float | None, typer.Option(min=0, max=1, help="Gate: most mIoU lost.")] = None,
+    max_class_drop: Annotated[float | None, typer.Option(min=0, max=1, help="Gate: most IoU a class may lose.")] = None,
+    min_speedup: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Gate: INT8 over FP32, same run-time.")
+    ] = None,
+    sensitivity: Annotated[
+        Path | None, typer.Option(help="TOML of edge-seg calib sensitivity: the order of layers to leave in float.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; beside MODEL where not given.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Number of calibration images, spread over the set.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="With gates: print the ladder as JSON on stdout.")] = False,
+) -> None:
+    """Quantize and say what was written."""
+    from edge_seg.calib.gates import Gates
+    from edge_seg.calib.ranges import NAMES
+    from edge_seg.calib.rung import Rung, read_rung
+    from edge_seg.export.target import targets_of
+    from edge_seg.weights import find_model, place_beside
+
+    gates = Gates(max_drop, max_class_drop, min_speedup)
+    if (data is None) == (ranges is None):
+        raise typer.BadParameter("Give either --data or --ranges.")
+    if method not in NAMES:
+        raise typer.BadParameter(f"--method {method}: expected {', '.join(NAMES)}.")
+    if rung is not None and (method, target, floats) != ("min-max", "auto", "fp32"):
+        raise typer.BadParameter(
+            "--rung says target, method and float itself. Leave --target, --method and --float out."
+        )
+    _check_floats(floats, target)
+    targets_of(target)  # fails before any work
+    source = find_model(model)
+    path = check_out(out or place_beside(source).with_suffix(".int8.onnx"), source)
+    wanted = read_rung(rung) if rung else Rung(target, method, float_type=floats)
+    if gates == Gates():
+        if as_json or sensitivity is not None:
+            raise typer.BadParameter("--json and --sensitivity belong to gates. Add --max-drop or --min-speedup.")
+        _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
+        return
+    if data is None or rung is not None or wanted != Rung(target):
+        raise typer.BadParameter(
+            "Gates find the method on labelled pictures: give --data, no --method, --float or --rung."
+        )
+    if target == "tensorrt" and min_speedup is not None:
+        raise typer.BadParameter("TensorRT is timed where its engine runs. Leave --min-speedup out.")
+    _check_gated(data, path, sensitivity)
+    quantize_behind_gates(
+        source, path, data, gates, target=target, images=images, sensitivity=sensitivity, as_json=as_json
+    )
+
+
+def _check_gated(data: str, out: Path, sensitivity: Path | None) -> None:
+    """Wrong usage for pictures that are to tell how good the result is, and for files that would be replaced."""
+    split = data.rstrip("/").rpartition("/")[2]
+    if split in ("test", "val"):
+        raise typer.BadParameter(f"--data {data}: what is chosen on {split} cannot be measured there. Give train.")
+    beside = files_beside(out)
+    if sensitivity is not None and any(same_file(path, sensitivity) for path in beside):
+        raise typer.BadParameter(f"--out {out} would replace {sensitivity}. Choose another name.")
+    for path in beside:
+        if path.is_dir():
+            raise SinkError(f"{path} is a folder; a file of that name goes beside {out}. Choose another --out.")
+
+
+def _check_floats(floats: str, target: str) -> None:
+    """Wrong usage unless `floats` is a type that the target's run-time computes in."""
+    from edge_seg.calib.rung import FLOAT_TYPES
+
+    if floats not in FLOAT_TYPES:
+        raise typer.BadParameter(f"--float {floats}: expected {' or '.join(FLOAT_TYPES)}.")
+    if floats == "fp16" and target != "tensorrt":
+        raise typer.BadParameter(
+            "--float fp16 is for --target tensorrt: CPUs would convert each tensor to FP32 and back."
+        )
+
+
+def _write(source: Path, out: Path, *, data: str | None, ranges: Path | None, rung: "Rung", images: int) -> None:
+    """One file, of a rung whose target may leave the dialect to be chosen."""
+    from edge_seg.calib.quantize import check_replayable, choose_target, float_graph, open_fp32, write_int8
+    from edge_seg.calib.ranges import read_ranges
+
+    check_replayable(rung)
+    graph = float_graph(open_fp32(source), rung)
+    found = read_ranges(ranges, graph) if ranges else observe_data(graph, str(data), images)
+    rung = replace(rung, target=choose_target(graph, found, rung.target))
+    spec = write_int8(source, out, found, rung)
+    print(
+        f"{out}: {spec.name} {spec.precision} for {rung.target}. Measure it: edge-seg eval {out} --data ...",
+        file=sys.stderr,
+    )
+
+
+def observe_data(graph: "onnx.ModelProto", data: str, images: int) -> "Ranges":
+    """Ranges of an FP32 graph over a data set, with a bar of progress."""
+    from edge_seg.apps.progress import progress
+    from edge_seg.calib.images import calibration_images, pick_indices
+    from edge_seg.calib.ranges import observe
+    from edge_seg.data import open_dataset
+    from edge_seg.runners.contract import check_contract
+
+    dataset = open_dataset(data)
+    count = len(pick_indices(len(dataset), images))
+    with progress("calibrate", count) as step:
+        pictures = calibration_images(dataset, check_contract(graph, "the model"), images)
+        return observe(graph, pictures, pictures=data, on_image=step)

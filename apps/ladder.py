@@ -1,0 +1,163 @@
+"""`edge-seg quantize` behind gates: the pictures for both of its ends, the ladder as a table, and what is written."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edge_seg.files import write_whole
+
+if TYPE_CHECKING:
+    import onnx
+    from rich.console import Group
+
+    from edge_seg.calib.gates import Gates, Step
+    from edge_seg.calib.ladder import Ladder
+    from edge_seg.data.subset import Subset
+    from edge_seg.types import UInt8Array
+
+GATE_IMAGES = 200
+"""Most pictures that accuracy is judged by."""
+
+FEW_JUDGED = 50
+"""Pictures, below which the gates come with a warning."""
+
+BF16 = "openvino-bf16"
+"""The run-time that computes the FP32 file in shorter floats, beside OpenVINO's targets."""
+
+ORDER_IMAGES = 6
+"""Pictures by which layers are put in order, without a file of --sensitivity."""
+
+
+def quantize_behind_gates(
+    source: Path,
+    out: Path,
+    data: str,
+    gates: "Gates",
+    *,
+    target: str,
+    images: int,
+    sensitivity: Path | None,
+    as_json: bool,
+) -> None:
+    """Climb the ladder, print it, and write the file that it ends with; exit code 1 where none passes."""
+    from edge_seg.apps.output import print_report
+
+    ladder = _measure(source, data, gates, target=target, images=images, sensitivity=sensitivity)
+    written = [] if ladder.chosen is None else _write_chosen(ladder, out)
+    report = {
+        "model": str(source),
+        "gates": {"max_drop": gates.max_drop, "max_class_drop": gates.max_class_drop, "min_speedup": gates.min_speedup},
+        "rungs": [step.to_dict() for step in ladder.steps],
+        "skipped": list(ladder.skipped),
+        "chosen": None if ladder.chosen is None else ladder.chosen.name,
+        "written": [str(path) for path in written],
+    }
+    print_report(report, ladder_table(ladder, written), as_json=as_json)
+    if ladder.chosen is None:
+        raise typer.Exit(1)
+
+
+def _measure(
+    source: Path, data: str, gates: "Gates", *, target: str, images: int, sensitivity: Path | None
+) -> "Ladder":
+    from edge_seg.apps.progress import progress
+    from edge_seg.calib.builder import Builder
+    from edge_seg.calib.ladder import climb
+    from edge_seg.calib.order import order_by_agreement
+    from edge_seg.calib.quantize import open_fp32
+    from edge_seg.calib.sensitivity import layers_in
+    from edge_seg.calib.sensitivity_run import runtime_for
+    from edge_seg.calib.speed import ROUNDS
+    from edge_seg.export.target import targets_of
+
+    known = None if sensitivity is None else list(layers_in(sensitivity).values())
+    model = open_fp32(source)
+    calibration, pictures, gate = _pictures(model, data, images)
+    targets, runtime = targets_of(target)
+    with progress("calibrate", None) as step:
+        builder = Builder(model, pictures, calibration, on_image=step)
+        first = [picture[0] for picture in pictures[:ORDER_IMAGES]]
+        return climb(
+            source,
+            builder,
+            gate,
+            gates,
+            targets=[found.name for found in targets],
+            runtime=runtime_for(targets[0]) if runtime == "tensorrt" else runtime,
+            shorter=BF16 if runtime == "openvino" else None,
+            rounds=None if runtime == "tensorrt" else ROUNDS,
+            order=lambda rung: known or order_by_agreement(builder, rung, first),
+            tell=lambda found: print(_line(found), file=sys.stderr),
+        )
+
+
+def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, list[UInt8Array], Subset]":
+    """The name of what is calibrated on, its pictures, and the labelled pictures to judge by."""
+    from edge_seg.calib.images import calibration_images
+    from edge_seg.calib.split import split
+    from edge_seg.data import open_dataset
+    from edge_seg.evaluate import check_classes
+    from edge_seg.runners.contract import check_contract
+
+    dataset, spec = open_dataset(data), check_contract(model, "the model")
+    check_classes(spec.class_names, dataset.class_names, dataset.name)
+    calibration, gate = split(dataset, images, GATE_IMAGES)
+    print(f"{calibration.name}; {gate.name}", file=sys.stderr)
+    if len(gate) < FEW_JUDGED:
+        print(f"{len(gate)} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
+    return calibration.name, list(calibration_images(calibration, spec, len(calibration))), gate
+
+
+def files_beside(out: Path) -> tuple[Path, Path]:
+    """The files of ranges and rung that go with an INT8 file."""
+    return out.with_suffix(".ranges.json"), out.with_suffix(".rung.toml")
+
+
+def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
+    """The artefact, and for INT8 its ranges and rung beside it, from which it can be written again."""
+    assert ladder.chosen is not None
+    files = {out: ladder.content}
+    if ladder.chosen.rung is not None and ladder.ranges is not None:
+        ranges, rung = files_beside(out)
+        files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
+    for path, content in reversed(files.items()):  # the artefact last: where it is, all is
+        write_whole(path, content)
+    for path in files_beside(out):
+        if path not in files:  # of an earlier run: they would tell of another file
+            path.unlink(missing_ok=True)
+    return list(files)
+
+
+def _line(step: "Step") -> str:
+    verdict = "passes" if not step.reasons else ", ".join(step.reasons)
+    return f"{step.name}: {step.drop:+.4f} mIoU lost, {_times(step)} times as fast; {verdict}"
+
+
+def _times(step: "Step") -> str:
+    return "?" if step.speed is None else f"{step.speed.speedup:.2f}"
+
+
+def ladder_table(ladder: "Ladder", written: list[Path]) -> "Group":
+    """Each rung with what it lost and how fast it is; why rungs do not pass; then what was chosen."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "rung", "lost", "worst class", "times as fast", "passes")
+    for number, step in enumerate(ladder.steps, 1):
+        worst = Text(f"{step.worst_class} {step.drops[step.worst_class]:+.4f}")
+        passes = "no" if step.reasons else "yes"
+        table.add_row(str(number), Text(step.name), f"{step.drop:+.4f}", worst, _times(step), passes)
+    lines = [f"{number}: {'; '.join(step.reasons)}" for number, step in enumerate(ladder.steps, 1) if step.reasons]
+    return Group(table, *map(Text, [*lines, *ladder.skipped, _conclusion(ladder, written)]))
+
+
+def _conclusion(ladder: "Ladder", written: list[Path]) -> str:
+    if ladder.chosen is None:
+        return "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
+    if ladder.chosen.rung is None:
+        runtime = ladder.chosen.runtime
+        return f"Chosen: {ladder.chosen.name}. {written[0]} is the FP32 file. Type: --runtime {runtime}"
+    return f"Chosen: {ladder.chosen.name}. Written: {', '.join(map(str, written))}"

@@ -1,0 +1,1 @@
+"""What a profile looks like: table, CSV, Markdown and HTML."""

@@ -1,0 +1,81 @@
+"""`edge-seg calib images` from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_seg.apps.cli import app
+from edge_seg.calib.manifest import manifest_hash, read_manifest
+from edge_seg.errors import EdgeSegError
+
+DRIVE = "drive:seed=3,frames=60,size=96x72"
+
+
+def invoke(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, ["calib", "images", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_set_is_picked_written_and_reported(tmp_path: Path) -> None:
+    out = tmp_path / "calib.json"
+
+    done = invoke("--data", DRIVE, "--data", "drive:seed=4,frames=9,size=96x72", "--images", 12, "--out", out, "--json")
+    report, manifest = json.loads(done.stdout), read_manifest(out)
+
+    assert report["images"] == len(manifest.pictures) == 12
+    assert report["hash"] == manifest_hash(manifest)
+    assert [(source["uri"], source["available"]) for source in report["sources"]] == [
+        (DRIVE, 60),
+        ("drive:seed=4,frames=9,size=96x72", 9),
+    ]
+    assert sum(source["images"] for source in report["sources"]) == 12
+    assert (report["candidates"], report["unreadable"], report["blank"]) == (69, 0, 0)
+    assert 0 < report["brightness"]["least"] <= report["brightness"]["median"] <= report["brightness"]["most"] < 1
+    assert (report["classes"], report["mirror_agreement"]) == ({}, None)
+    assert report["warnings"] == ["12 pictures are few. Better give 100 or more: --images 120"]
+    assert "Warning: 12 pictures are few." in done.stderr
+
+
+def test_the_same_command_writes_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        invoke("--data", DRIVE, "--images", 10, "--seed", 5, "--out", tmp_path / name)
+
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_people_read_sources_and_classes(tiny_model: Path, tmp_path: Path) -> None:
+    done = invoke("--data", DRIVE, "--images", 10, "--model", tiny_model, "--out", tmp_path / "calib.json")
+
+    assert "10 of 60 candidates" in done.stdout
+    assert "labels of mirrored pictures that agree 0." in done.stdout
+    assert "Bicyclist" in done.stdout
+    assert manifest_hash(read_manifest(tmp_path / "calib.json")) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere does not exist"),
+        (["--data", DRIVE, "--images", "7"], "7 calibration images are too few"),
+        (["--data", DRIVE, "--model", "nowhere.onnx"], "No model 'nowhere.onnx'"),
+        (["--data", DRIVE, "--out", "no/such/calib.json"], "no/such is no folder. Type: mkdir -p no/such"),
+        (["--data", DRIVE, "--out", f"{'x' * 300}.json"], "File name too long"),
+    ],
+)
+def test_bad_input_is_told_and_nothing_written(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EdgeSegError, match=message):
+        CliRunner().invoke(app, ["calib", "images", "--out", "calib.json", *arguments], catch_exceptions=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--data", DRIVE], ["--out", "a.json"], ["--data", DRIVE, "--out", "a.txt"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, ["calib", "images", *arguments]).exit_code == 2

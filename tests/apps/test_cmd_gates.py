@@ -1,0 +1,146 @@
+"""`edge-seg quantize` behind gates: what is printed, what is written, and what is written again from it."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.calib.rung import read_rung
+from edge_seg.errors import DataError
+
+SET = "drive:seed=3,frames=24,size=96x72"
+LOOSE = ("--target", "onnxruntime-x86", "--data", SET, "--images", "8", "--max-drop", "1", "--max-class-drop", "1")
+
+
+def test_a_file_that_passes_is_written_with_all_it_was_made_of(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fast.onnx"
+    result = CliRunner().invoke(
+        app,
+        ["quantize", str(tiny_model), *LOOSE, "--min-speedup", "0.01", "--out", str(out), "--json"],
+        catch_exceptions=False,
+    )
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert [step["name"] for step in report["rungs"]] == ["INT8"] and report["rungs"][0]["reasons"] == []
+    assert report["rungs"][0]["speed"]["speedup"] > 0 and report["chosen"] == "INT8"
+    ranges, rung = tmp_path / "fast.ranges.json", tmp_path / "fast.rung.toml"
+    assert sorted(report["written"]) == sorted(map(str, (out, ranges, rung)))
+    assert read_rung(rung).target == "onnxruntime-x86"
+    again = tmp_path / "again.onnx"
+    replay = ["quantize", str(tiny_model), "--ranges", str(ranges), "--rung", str(rung), "--out", str(again)]
+    CliRunner().invoke(app, replay, catch_exceptions=False)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_where_no_rung_passes_nothing_is_written(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fast.onnx"
+    result = CliRunner().invoke(
+        app,
+        ["quantize", str(tiny_model), *LOOSE, "--min-speedup", "1000", "--out", str(out)],
+        catch_exceptions=False,
+    )
+
+    assert result.exit_code == 1
+    assert "No rung passes: nothing is written." in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["quantize", str(tiny_model), *LOOSE, "--out", str(tmp_path / "fast.onnx")], catch_exceptions=False
+    )
+
+    assert "8 pictures to calibrate on" in result.stderr and "11 pictures to judge by" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ranges", "r.json", "--max-drop", "0.1"), "give --data, no --method"),
+        (("--data", SET, "--max-drop", "0.1", "--method", "mse"), "give --data, no --method"),
+        (("--data", SET, "--min-speedup", "2", "--target", "tensorrt"), "timed where its engine runs"),
+        (("--data", "camvid:CamVid/test", "--max-drop", "1"), "what is chosen on test cannot be measured there"),
+        (("--data", SET, "--json"), "belong to gates"),
+        (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(arguments: tuple[str, ...], message: str, tiny_model: Path) -> None:
+    result = CliRunner().invoke(app, ["quantize", str(tiny_model), *arguments])
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_rung_that_needs_its_pictures_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    rung, ranges = tmp_path / "r.toml", tmp_path / "r.json"
+    rung.write_text("corrected = true\n")
+    CliRunner().invoke(
+        app,
+        ["calib", "observe", str(tiny_model), "--data", SET, "--images", "8", "--out", str(ranges)],
+        catch_exceptions=False,
+    )
+
+    with pytest.raises(DataError, match="depend on the pictures"):
+        CliRunner().invoke(
+            app,
+            [
+                "quantize",
+                str(tiny_model),
+                "--ranges",
+                str(ranges),
+                "--rung",
+                str(rung),
+                "--out",
+                str(tmp_path / "o.onnx"),
+            ],
+            catch_exceptions=False,
+        )
+    assert not (tmp_path / "o.onnx").exists()
+
+
+def test_too_few_pictures_for_two_parts(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="4 and 5 are of different sequences"):
+        CliRunner().invoke(
+            app,
+            ["quantize", str(tiny_model), "--data", "drive:frames=10,size=96x72", "--max-drop", "1"],
+            catch_exceptions=False,
+        )
+
+
+def test_a_model_for_another_opset_than_the_targets(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.opset_import[0].version = 18
+    newer = tmp_path / "newer.onnx"
+    onnx.save(model, newer)
+
+    result = CliRunner().invoke(app, ["quantize", str(newer), "--data", SET, "--images", "8", "--target", "tensorrt"])
+
+    assert "opset 18; tensorrt reads 17 at most" in str(result.exception)
+    assert list(tmp_path.iterdir()) == [newer]
+
+
+def test_files_for_tensorrt_are_judged_but_not_timed_here(tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
+    out = tmp_path / "t.onnx"
+    arguments = ["quantize", str(tiny_model), "--target", "tensorrt", *LOOSE[2:], "--out", str(out), "--json"]
+
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    (step,) = json.loads(result.stdout)["rungs"]
+    assert (step["speed"], step["rung"]["target"]) == (None, "tensorrt")
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
+
+
+def test_a_manifest_is_not_replaced_by_its_ranges(tiny_model: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.json"
+    picked = ["calib", "images", "--data", SET, "--images", "8", "--out", str(manifest)]
+    CliRunner().invoke(app, picked, catch_exceptions=False)
+    before = manifest.read_bytes()
+
+    arguments = ["calib", "observe", str(tiny_model), "--manifest", str(manifest), "--out", str(manifest)]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+    assert manifest.read_bytes() == before
