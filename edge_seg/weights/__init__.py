@@ -7,6 +7,8 @@ from edge_seg.files import check_path
 
 FOLDER = Path(__file__).parent
 BUNDLED = {
+    "edge-seg-n": "edge-seg-n.int8.onnx",
+    "edge-seg-n-fp32": "edge-seg-n.onnx",
     "edge-seg-s": "edge-seg-s.int8.onnx",
     "edge-seg-s-drive": "edge-seg-s-drive.int8.onnx",
     "edge-seg-s-fp32": "edge-seg-s.onnx",
@@ -31,3 +33,23 @@ def find_model(model: str) -> Path:
     if not path.is_file():
         raise ModelError(f"No model {model!r}: neither a file nor a bundled name ({', '.join(sorted(BUNDLED))}).")
     return path
+
+
+def fp32_name(path: Path) -> str | None:
+    """The bundled name of the FP32 file that a bundled INT8 file was made from; None where there is none.
+
+    >>> fp32_name(find_model("edge-seg-s")), fp32_name(find_model("edge-seg-s-fp32")), fp32_name(Path("mine.onnx"))
+    ('edge-seg-s-fp32', None, None)
+    """
+    names = {FOLDER / file: f"{name}-fp32" for name, file in BUNDLED.items()}
+    name = names.get(path)
+    return name if name in BUNDLED else None
+
+
+def place_beside(path: Path) -> Path:
+    """A model's path, after which to name what is made of it: in the working folder for a bundled one.
+
+    >>> place_beside(find_model("edge-seg-s")).name, str(place_beside(Path("runs/mine.onnx")))
+    ('edge-seg-s.int8.onnx', 'runs/mine.onnx')
+    """
+    return Path(path.name) if path.parent == FOLDER else path
