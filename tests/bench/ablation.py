@@ -35,6 +35,8 @@ INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
     "mirror image around": {"samples": {"outside": "mirror"}},
     "elastic, a quarter": {"samples": {"elastic": 0.25}},
     "cosine for poly": {"schedule": {"decay": "cosine"}},
+    "ClassMix, half": {"samples": {"mix": 0.5}},
+    "no class above 3 times the lightest": {"loss": {"most_weight": 3.0}},
 }
 
 

@@ -1,0 +1,57 @@
+"""Rebuild what docs/ tells of the bundled nets' speed, from one profile:
+
+    python tests/bench/rebuild.py --data camvid:CamVid/test
+
+Profiles the bundled nets on every run-time, with layers; writes docs/profile.html, and the rows into docs/benchmarks.md
+between its two marks. What `--out` holds already is not measured again. The machine has to be quiet.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from edge_seg.files import write_whole
+
+ROOT = Path(__file__).parents[2]
+MODELS = ("edge-seg-n", "edge-seg-n-fp32", "edge-seg-s", "edge-seg-s-fp32")
+BEGIN, END = "<!-- profile: begin, written by tests/bench/rebuild.py -->\n", "<!-- profile: end -->\n"
+
+
+def main() -> None:
+    """Profile, then put the reports in their places."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, default=Path("profile"))
+    options = parser.parse_args()
+    words = ["profile", *MODELS, "--runtimes", "all", "--data", options.data, "--layers", "--out", str(options.out)]
+    program = "import sys; sys.argv[0] = 'edge-seg'; from edge_seg.apps.cli import main; main()"
+    subprocess.run([sys.executable, "-c", program, *words], check=True)
+    write_whole(ROOT / "docs" / "profile.html", (options.out / "profile.html").read_bytes())
+    page = ROOT / "docs" / "benchmarks.md"
+    text = put_between(page.read_text(encoding="utf-8"), section_of((options.out / "profile.md").read_text()))
+    write_whole(page, text.encode())
+
+
+def section_of(report: str) -> str:
+    """The report's parts up to the layers, one level of headings down, with machine and command.
+
+    >>> section_of("# Accuracy\\n\\nBest.\\n\\n## Rows\\n\\nR\\n\\n## Layers: a\\n\\nL\\n\\n## Machine\\n\\nM\\n")
+    'Best.\\n\\n### Rows\\n\\nR\\n\\n### Machine\\n\\nM\\n'
+    """
+    head, *sections = report.split("\n## ")
+    kept = [head.partition("\n")[2], *(f"### {part}" for part in sections if not part.startswith("Layers: "))]
+    return "".join(f"{part.strip()}\n\n" for part in kept).rstrip("\n") + "\n"
+
+
+def put_between(page: str, section: str) -> str:
+    """The page with what stands between its marks replaced."""
+    before, _, rest = page.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise SystemExit(f"docs/benchmarks.md has lost its marks: {BEGIN.strip()} and {END.strip()}")
+    return f"{before}{BEGIN}\n{section}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main()
