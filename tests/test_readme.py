@@ -57,7 +57,7 @@ def test_the_walk_with_data_of_ones_own_runs(tmp_path: Path) -> None:
 
 def test_blocks_are_found() -> None:
     """A change of the marks must not leave the commands untested."""
-    assert [language for language, _ in BLOCKS] == ["sh", "python", "sh"]
+    assert [language for language, _ in BLOCKS] == ["sh", "python", "sh", "sh"]
 
 
 def test_the_table_of_commands_is_whole() -> None:
@@ -65,6 +65,7 @@ def test_the_table_of_commands_is_whole() -> None:
 
     named = re.findall(r"^\| `edge-seg (\w+)` \|", README, re.MULTILINE)
     known = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    known += [group.name or "" for group in app.registered_groups]
 
     assert sorted(named) == sorted(known)
 
