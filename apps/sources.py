@@ -16,6 +16,7 @@ import numpy as np
 from edge_seg.data import DATASET_SCHEMES, open_dataset
 from edge_seg.data.camvid import layout_hint
 from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
+from edge_seg.data.pictures import pictures_of
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import LabelError, SourceError
 from edge_seg.files import check_path
@@ -152,21 +153,28 @@ def _hint_at_camvid(images: Path, labels: Path | None) -> Iterator[None]:
 
 
 class DatasetSource:
-    """A labelled data set; its errors are not skipped, since a score over the rest would be another score."""
+    """A labelled data set, or its pictures alone, without `truth`.
+
+    Its errors are not skipped, since a score over the rest would be another score.
+    """
 
     live = False
     skipped = 0
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Dataset, *, truth: bool = True) -> None:
+        self._dataset, self._truth = dataset, truth
         self.name = dataset.name
         self.fps: float | None = getattr(dataset, "fps", None)
         self.length: int | None = len(dataset)
-        self.class_names: tuple[str, ...] | None = dataset.class_names
+        self.class_names: tuple[str, ...] | None = dataset.class_names if truth else None
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self._dataset:
+        for frame in self._dataset if self._truth else pictures_of(self._dataset):
             yield frame if self.fps is None else replace(frame, time_s=frame.index / self.fps)
+
+    def without_truth(self) -> "DatasetSource":
+        """Its pictures alone."""
+        return DatasetSource(self._dataset, truth=False)
 
 
 @contextmanager
@@ -189,6 +197,16 @@ def open_source(uri: str, *, labels: Path | None = None, classes: int = VOID) ->
     else:
         with closing(VideoSource(Path(uri))) as video:
             yield video
+
+
+@contextmanager
+def open_pictures(uri: str) -> Iterator[Source]:
+    """The frames of `open_source` without truth, for what measures speed; errors as there.
+
+    Label files are not opened, and what the classes are does not matter.
+    """
+    with open_source(uri) as source:
+        yield source.without_truth() if isinstance(source, DatasetSource) else source
 
 
 def is_images(uri: str) -> bool:

@@ -1,8 +1,10 @@
 """What is to be measured: artefacts, each on run-times, with batches and threads."""
 
 import hashlib
+import importlib
 import importlib.metadata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,9 +13,13 @@ import onnx
 
 from edge_seg.apps.profile.rows import Row
 from edge_seg.errors import EdgeSegError, ModelError
-from edge_seg.export.graph import in_tail, multiplications, read_graph
+from edge_seg.export.graph import in_tail, multiplications, read_graph, walk
 from edge_seg.runners import RUNTIMES, best_runtime, choose_runtime, read_spec
 from edge_seg.runners.base import Runtime
+from edge_seg.runners.contract import load_onnx
+
+BLOCK_BYTES = 1 << 20
+"""Read at a time."""
 
 
 def combine(
@@ -57,27 +63,80 @@ def describe(row: Row) -> Row:
     """A row with what its artefact says of itself, or with an error where that cannot be opened at all."""
     try:
         path, runtime = choose_runtime(row.path, row.runtime)
-        spec, content = read_spec(path), path.read_bytes()
+        spec, files = read_spec(path), files_of(path)
+        sha256, size_mb = hash_of(files), sum(file.stat().st_size for file in files) / 1e6
+        gmacs = count_gmacs(path) if path.suffix == ".onnx" else None
     except (EdgeSegError, OSError) as error:
         return replace(row, error=str(error))
     return replace(
         row,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         name=spec.name,
         precision=spec.precision,
         width=spec.width,
         height=spec.height,
-        version=importlib.metadata.version(runtime.package),
-        size_mb=len(content) / 1e6,
-        gmacs=count_gmacs(path) if path.suffix == ".onnx" else None,
+        version=version_of(runtime.package),
+        size_mb=size_mb,
+        gmacs=gmacs,
     )
+
+
+def files_of(path: Path) -> list[Path]:
+    """An artefact's file, and those beside it that hold weights of it, in order of their names.
+
+    ModelError for weights that lie nowhere, or anywhere but in the folder of the file or below it.
+    """
+    names = _external_names(load_onnx(path)) if path.suffix == ".onnx" else ()
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts or not (path.parent / name).is_file():
+            raise ModelError(f"{path} has weights in {name}, which is no file beside it. Put it there.")
+    return [path, *(path.parent / name for name in names)]
+
+
+def _external_names(model: onnx.ModelProto) -> list[str]:
+    attributes = [attribute for node in walk(model.graph) for attribute in node.attribute]
+    graphs = [model.graph, *(graph for attribute in attributes for graph in (attribute.g, *attribute.graphs))]
+    tensors = [tensor for attribute in attributes for tensor in (attribute.t, *attribute.tensors)]
+    tensors += [tensor for graph in graphs for tensor in graph.initializer]
+    outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    return sorted({entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"})
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """SHA-256 of what the files hold, one after the other."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def version_of(module: str) -> str:
+    """The version of a run-time, whatever distribution its module came with; empty where nothing tells it.
+
+    The module itself is asked, and loaded for that, where no distribution knows of it.
+    """
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(module)
+    for name in importlib.metadata.packages_distributions().get(module, ()):  # as onnxruntime-gpu
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    with suppress(ImportError, OSError):  # OSError: of a library that it needs
+        return str(getattr(importlib.import_module(module), "__version__", ""))
+    return ""
 
 
 def count_gmacs(path: Path) -> float:
     """Multiply-accumulates of an ONNX file's convolutions for one picture, in thousand millions.
 
     Those by which an integer tail up-samples do not count, so that a net's FP32 and INT8 files have the same number.
+    ModelError for a file whose weights beside it are missing or cut short.
     """
-    graph = read_graph(onnx.load(path))
+    try:
+        model = onnx.load(path)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"The weights beside {path} cannot be read ({error}). Copy them there again.") from None
+    graph = read_graph(model)
     convolutions = [node for node in graph.of("Conv", "ConvTranspose") if not in_tail(node)]
     return sum(multiplications(graph, node) for node in convolutions) / 1e9

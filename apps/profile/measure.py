@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_seg.apps.profile.in_loop import run_loop_of
 from edge_seg.apps.profile.judge import judge
+from edge_seg.apps.profile.loops import PASSES, loop_rows
 from edge_seg.apps.profile.rounds import time_rows
 from edge_seg.apps.profile.rows import Accuracy, Row
 from edge_seg.apps.profile.store import key_of
@@ -25,8 +25,10 @@ class Plan:
     def steps(self, rows: Sequence[Row]) -> int:
         """How often `measure` calls `on_step` for these rows, if none of them fails."""
         timed = [row for row in rows if row.latency_ms is None and row.error is None]
+        looped = [row for row in rows if _wants_loop(row)]
+        known = {(row.sha256, row.runtime) for row in rows if row.accuracy is not None}
         judged = {(row.sha256, row.runtime) for row in rows if self.data and row.accuracy is None and row.error is None}
-        return len(timed) * self.rounds + len(rows) + len(judged)
+        return len(timed) * self.rounds + len(looped) * PASSES + len(judged - known)
 
 
 def resume(rows: Iterable[Row], kept: Iterable[Row]) -> list[Row]:
@@ -53,9 +55,9 @@ def measure(
     waiting = [row for row in found if row.error is None and row.latency_ms is None]
     for row in time_rows(waiting, rounds=plan.rounds, seconds=plan.seconds, on_round=on_step):
         keep(row)
-    for row in list(found):
-        keep(_with_loop(row, plan))
-        on_step()
+    looping = [row for row in found if _wants_loop(row)]
+    for row in loop_rows(looping, plan.source, plan.frames, on_turn=on_step):
+        keep(row)
     judged: dict[tuple[str, str], Accuracy | str] = {
         (row.sha256, row.runtime): row.accuracy for row in found if row.accuracy is not None
     }
@@ -68,14 +70,9 @@ def _asked(row: Row) -> tuple[str, str, str, int, int]:
     return row.model, row.path, row.runtime, row.batch, row.threads
 
 
-def _with_loop(row: Row, plan: Plan) -> Row:
-    # The loop takes frames one by one: of a larger batch there is nothing to see in it.
-    if row.error is not None or row.loop is not None or row.batch > 1:
-        return row
-    try:
-        return replace(row, loop=run_loop_of(row, plan.source, plan.frames))
-    except EdgeSegError as error:
-        return replace(row, notes=(*row.notes, f"Not run in the loop: {error}"))
+def _wants_loop(row: Row) -> bool:
+    """True for a row that is still to run in the loop, which takes frames one by one: a larger batch has no part."""
+    return row.error is None and row.loop is None and row.batch == 1
 
 
 def _with_accuracy(

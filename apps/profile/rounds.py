@@ -24,6 +24,12 @@ SCARCE = 0.1
 """Share of the machine's memory that has to stay free: no more processes are opened below it."""
 MOST_REPEATED = 2
 """Passes in all over the rows, as a multiple of the rounds asked for, where rounds were disturbed."""
+NEIGHBOURS = 2
+"""Rounds before and after one, of whatever rows, that tell how fast the machine was then."""
+LEAST_ROWS = 3
+"""Rows that it takes to tell the machine's slowness from a row's own."""
+SLOWER = 1.08
+"""From here on the machine was slower: rounds of a machine at rest differ by half of that."""
 
 
 @dataclass(slots=True)
@@ -38,6 +44,7 @@ class Timed:
     loads: list[float | None] = field(default_factory=list)
     clocks: list[float | None] = field(default_factory=list)
     throttled: list[int | None] = field(default_factory=list)
+    slowness: list[float] = field(default_factory=list)
     memory_mb: float | None = None
     usual_mhz: float = 0.0
 
@@ -55,6 +62,7 @@ class Timed:
             self.row = replace(self.row, error=str(error))
             return
         self.times_ms.append(found.times_ms)
+        self.slowness.append(1.0)
         self.usual_mhz = max(self.usual_mhz, watch.mhz or 0.0)
         self.disturbed.append(told(watch, self.usual_mhz))
         self.joules.append(watch.joules)
@@ -64,9 +72,16 @@ class Timed:
         self.memory_mb = found.memory_mb
 
     @property
-    def quiet(self) -> int:
-        """Rounds that nothing disturbed."""
-        return self.disturbed.count(None)
+    def quiet(self) -> list[int]:
+        """The rounds that nothing disturbed."""
+        return [number for number in range(len(self.times_ms)) if self.reason(number) is None]
+
+    def reason(self, number: int) -> str | None:
+        """What disturbed a round; None where nothing did."""
+        slowness = self.slowness[number]
+        return self.disturbed[number] or (
+            f"the machine was {slowness:.2f} times as slow" if slowness > SLOWER else None
+        )
 
 
 def time_rows(
@@ -75,8 +90,8 @@ def time_rows(
     """The rows with their latency, each in a process of its own, in turns; in groups where memory is short.
 
     A round is `seconds` of calls. Odd passes go backwards, so that a machine that slows down meets all alike. A row
-    with disturbed rounds is timed again, up to twice the rounds; where most stay disturbed, all count, and the row is
-    marked. A row that fails has an error, and the others go on.
+    with disturbed rounds, and with rounds in which all rows were slower, is timed again, up to twice the rounds; where
+    most stay disturbed, all count, and the row is marked. A row that fails has an error, and the others go on.
     """
     waiting = list(rows)
     while waiting:
@@ -99,15 +114,33 @@ def _open(row: Row) -> AbstractContextManager[TimedProcess]:
 
 
 def _time_group(group: Sequence[Timed], rounds: int, seconds: float, on_round: Callable[[], None]) -> None:
+    order: list[tuple[Timed, int]] = []
     for number in range(rounds * MOST_REPEATED):
         repeated = number >= rounds
         for timed in group if number % 2 == 0 else reversed(group):
-            if not repeated or timed.quiet < rounds:
+            if not repeated or len(timed.quiet) < rounds:
                 # Also those that wait now: a run-time's threads may spin on for a while.
                 pids = [os.getpid(), *(other.process.pid for other in group if other.row.error is None)]
                 timed.time(seconds, pids)
+                if timed.row.error is None:
+                    order.append((timed, len(timed.times_ms) - 1))
             if not repeated:
                 on_round()
+        compare_rounds(order)
+
+
+def compare_rounds(order: Sequence[tuple[Timed, int]]) -> None:
+    """Note for each round how slow the machine was then; `order` has rows and rounds as they were taken.
+
+    A virtual machine does not tell when its host gives it less. But then every row is slower than at its best: the
+    slowness is the median of that over the rounds around. With few rows nothing is noted.
+    """
+    if len({id(timed) for timed, _ in order}) < LEAST_ROWS:
+        return
+    best = {id(timed): min(map(np.median, timed.times_ms)) for timed, _ in order}
+    slower = [float(np.median(timed.times_ms[number]) / best[id(timed)]) for timed, number in order]
+    for at, (timed, number) in enumerate(order):
+        timed.slowness[number] = statistics.median(slower[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1])
 
 
 def summarise(timed: Timed, rounds: int) -> Row:
@@ -116,13 +149,12 @@ def summarise(timed: Timed, rounds: int) -> Row:
     if row.error is not None:
         return row
     every = range(len(timed.times_ms))
-    quiet = [number for number in every if timed.disturbed[number] is None]
-    taken = quiet if len(quiet) * 2 >= rounds else every
+    taken = timed.quiet if len(timed.quiet) * 2 >= rounds else every
     calls = np.concatenate([timed.times_ms[number] for number in taken])
     p50, p95, p99 = np.percentile(calls, (50, 95, 99)).tolist()
     medians = tuple(float(np.median(timed.times_ms[number])) for number in taken)
     joules = _known([timed.joules[number] for number in taken], sum)
-    reasons = [reason for reason in timed.disturbed if reason is not None]
+    reasons = [reason for reason in map(timed.reason, every) if reason is not None]
     return replace(
         row,
         latency_ms=Latency(float(calls.min()), p50, p95, p99, medians, len(calls)),

@@ -45,12 +45,16 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class LoopSpeed:
-    """The same artefact in the run loop: frames a second end to end, age and stages in milliseconds."""
+    """The same artefact in the run loop, without truth: frames a second end to end, age and stages in milliseconds.
+
+    `disturbed` says what else kept the machine busy meanwhile.
+    """
 
     source: str
     fps: float
     age_ms: Percentiles
     stages_ms: Mapping[str, Percentiles]
+    disturbed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,12 @@ class Row:
     def fps(self) -> float | None:
         """Frames a second end to end."""
         return None if self.loop is None else self.loop.fps
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people are to be told besides the numbers: the notes, and what disturbed the loop."""
+        reason = None if self.loop is None else self.loop.disturbed
+        return self.notes if reason is None else (*self.notes, f"The loop was disturbed: {reason}.")
 
     @property
     def label(self) -> str:

@@ -8,13 +8,15 @@ from pathlib import Path
 import edge_seg
 from edge_seg.apps.profile.combinations import describe
 from edge_seg.apps.profile.layers import profile_layers
+from edge_seg.apps.profile.loops import PASSES, frames_a_turn
 from edge_seg.apps.profile.measure import Plan, measure, resume
 from edge_seg.apps.profile.rows import Layers, Minute, Profile, Row, Soak
 from edge_seg.apps.profile.soak import soak
-from edge_seg.apps.profile.store import kept_profile, write_profile, write_reports
+from edge_seg.apps.profile.store import kept_profile, key_of, soak_writer, write_profile, write_reports
 from edge_seg.apps.progress import progress
 from edge_seg.devices.telemetry import describe as describe_machine
 from edge_seg.errors import EdgeSegError, ModelError
+from edge_seg.runners.timed import priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,10 @@ def settings_of(plan: Plan, machine: dict[str, str]) -> dict[str, str]:
     """What two rows have to share, in words."""
     return {
         "data": plan.data or "none",
-        "source": f"{plan.source}, {plan.frames} frames",
+        "source": f"{plan.source}, {PASSES} times {frames_a_turn(plan.frames)} frames",
         "rounds": f"{plan.rounds} of {plan.seconds:g} s",
         "machine": f"{machine['cpu']}, {machine['cores']}",
+        "timed": machine["timed"],
         "edge-seg": edge_seg.__version__,
     }
 
@@ -39,16 +42,14 @@ def settings_of(plan: Plan, machine: dict[str, str]) -> dict[str, str]:
 def profile_all(rows: Sequence[Row], plan: Plan, folder: Path, extras: Extras, command: str) -> Profile:
     """Measure what an earlier run in `folder` did not, and write profile.json, .csv, .md and .html there.
 
-    ModelError where no combination can be opened at all.
+    ModelError where no combination can be opened at all, and, once what there is has been written, where none gave
+    anything.
     """
-    machine = describe_machine()
+    machine = describe_machine() | {"timed": priority()}
     settings = settings_of(plan, machine)
     kept = kept_profile(folder, settings)
     rows = [describe(row) for row in rows]
-    if all(row.error is not None for row in rows):
-        raise ModelError(f"Nothing can be measured: {rows[0].error}")
-    if extras.soak_s is not None and (len(rows) > 1 or rows[0].batch > 1):
-        raise ModelError("--soak runs one combination of batch 1. Give one model, run-time and thread count.")
+    _check_rows(rows, extras)
     others = [] if kept is None else _not_asked(kept.rows, rows)
     rows = resume(rows, kept.rows if kept else ())
     known = Profile("", {}, ()) if kept is None else kept
@@ -59,26 +60,44 @@ def profile_all(rows: Sequence[Row], plan: Plan, folder: Path, extras: Extras, c
 
     with progress("profile", plan.steps(rows)) as step:
         rows = measure(rows, plan, on_step=step, save=save)
-    found = replace(found, rows=(*rows, *others))
-    found = replace(
-        found,
-        layers=tuple(some for some in found.layers if _is_of(some, found.rows)),
-        soak=found.soak if found.soak is not None and _is_of(found.soak, found.rows) else None,
-    )
+    found = _with_rows(found, (*rows, *others))
     if extras.layers:
         found = _with_layers(found, len(rows), folder)
     write_reports(found, folder)  # also where the soak does not come to its end
-    if extras.soak_s is not None and found.rows[0].error is None:
-        found = replace(found, soak=_soak(found.rows[0], plan, extras.soak_s))
-        write_profile(found, folder)
+    if all(row.error is not None for row in rows):
+        left_out = "" if extras.soak_s is None else " The soak was left out."
+        raise ModelError(f"Nothing could be measured. {rows[0].label}: {rows[0].error}{left_out}")
+    if extras.soak_s is not None:
+        found = _with_soak(found, plan, extras.soak_s, folder)
         write_reports(found, folder)
     return found
 
 
+def _check_rows(rows: Sequence[Row], extras: Extras) -> None:
+    if all(row.error is not None for row in rows):
+        raise ModelError(f"Nothing can be measured: {rows[0].error}")
+    if extras.soak_s is not None and (len(rows) > 1 or rows[0].batch > 1):
+        raise ModelError("--soak runs one combination of batch 1. Give one model, run-time and thread count.")
+
+
+def _with_rows(profile: Profile, rows: tuple[Row, ...]) -> Profile:
+    """The profile with these rows, and without the layers and the soak of what is none of them."""
+    return replace(
+        profile,
+        rows=rows,
+        layers=tuple(some for some in profile.layers if _is_of(some, rows)),
+        soak=profile.soak if profile.soak is not None and _is_of(profile.soak, rows) else None,
+    )
+
+
 def _not_asked(kept: Sequence[Row], asked: Sequence[Row]) -> list[Row]:
-    """The rows of an earlier run that this one has nothing to say about."""
-    known = {(row.path, row.runtime, row.batch, row.threads) for row in asked}
-    return [row for row in kept if (row.path, row.runtime, row.batch, row.threads) not in known]
+    """The rows of an earlier run that this one has nothing to say about, be it under another path."""
+    places, keys = {_place(row) for row in asked}, {key_of(row) for row in asked}
+    return [row for row in kept if _place(row) not in places and key_of(row) not in keys]
+
+
+def _place(row: Row) -> tuple[str, str, int, int]:
+    return row.path, row.runtime, row.batch, row.threads
 
 
 def _is_of(found: Layers | Soak, rows: Sequence[Row]) -> bool:
@@ -111,20 +130,28 @@ def _layers_of(row: Row) -> Layers:
     return replace(layers, sha256=row.sha256, version=row.version)
 
 
-def _soak(row: Row, plan: Plan, seconds: float) -> Soak:
-    def told(minute: Minute) -> None:
-        print(f"soak: {minute_in_words(minute)}", file=sys.stderr, flush=True)
+def _with_soak(found: Profile, plan: Plan, seconds: float, folder: Path) -> Profile:
+    """The profile with a soak of its first row; kept after each minute."""
+    row, write = found.rows[0], soak_writer(found, folder)
 
-    found = soak(
+    def of_row(some: Soak) -> Soak:
+        return replace(some, sha256=row.sha256, version=row.version)
+
+    def keep(so_far: Soak) -> None:
+        print(f"soak: {minute_in_words(so_far.minutes[-1])}", file=sys.stderr, flush=True)
+        write(of_row(so_far))
+
+    whole = soak(
         Path(row.path),
         row.runtime,
         source=plan.source,
         seconds=seconds,
         threads=row.threads,
         label=row.label,
-        on_minute=told,
+        on_minute=keep,
     )
-    return replace(found, sha256=row.sha256, version=row.version)
+    write(of_row(whole))
+    return replace(found, soak=of_row(whole))
 
 
 def minute_in_words(minute: Minute) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 from edge_seg.apps.controls import Controls
 from edge_seg.apps.hud import Hud
 from edge_seg.apps.loop import run_loop
+from edge_seg.apps.meters import RunReport
 from edge_seg.apps.overlay import Overlay
 from edge_seg.apps.profile.rows import Minute, Soak
 from edge_seg.apps.profile.verdict import soak_verdict, verdict_end
-from edge_seg.apps.sources import DEFAULT_SOURCE, Source, open_source
+from edge_seg.apps.sources import DEFAULT_SOURCE, Source, open_pictures
 from edge_seg.apps.view import View
 from edge_seg.devices.clocks import read_mhz
 from edge_seg.devices.load import read_resident_mb
@@ -38,7 +39,7 @@ SAMPLE_S = 1.0
 
 
 class Endless:
-    """A source that starts again when it ends, without its truth: a soak measures no accuracy. A live one just ends."""
+    """A source of `open_pictures` that starts again when it ends; a live one just ends."""
 
     length: int | None = None
     class_names: tuple[str, ...] | None = None
@@ -57,21 +58,21 @@ class Endless:
         yield from self._round()
         while not self.live:
             self._skipped += self._source.skipped
-            with open_source(self._uri) as self._source:
+            with open_pictures(self._uri) as self._source:
                 yield from self._round()
 
     def _round(self) -> Iterator[Frame]:
         empty = True
         for frame in self._source:
             empty = False
-            yield replace(frame, truth=None)
+            yield frame
         if empty and not self.live:  # it would be opened again for ever
             raise SourceError(f"{self.name} gives no frame ({self.skipped} skipped). Give another source.")
 
 
 @contextmanager
 def _open_endless(uri: str) -> Iterator[Endless]:
-    with open_source(uri) as source:
+    with open_pictures(uri) as source:
         yield Endless(source, uri)
 
 
@@ -152,14 +153,14 @@ def soak(
     interval_s: float | None = None,
     threads: int = 0,
     label: str,
-    on_minute: Callable[[Minute], None] = lambda minute: None,
+    on_minute: Callable[[Soak], None] = lambda so_far: None,
 ) -> Soak:
     """Run an artefact as `edge-seg run --headless` does, for that many seconds after the first frames.
 
-    `source` starts again when it ends. `threads` are shared as `run` shares them. `on_minute` is told of each minute,
-    of `interval_s` seconds (see `choose_interval`). Ctrl-C, for which this is called on the main thread, ends early
-    with what was measured. ModelError and SourceError as the two openers, SourceError for a source that gave too few
-    frames to measure.
+    `source` starts again when it ends. `threads` are shared as `run` shares them. `on_minute` is given the soak so far
+    after each minute, of `interval_s` seconds (see `choose_interval`). Ctrl-C, for which this is called on the main
+    thread, ends early with what was measured. ModelError and SourceError as the two openers, SourceError for a source
+    that gave too few frames to measure.
     """
     share_memory_between_threads()
     interval_s = interval_s or choose_interval(seconds)
@@ -169,7 +170,9 @@ def soak(
         frames = stack.enter_context(_open_endless(source))
         most = 1 if frames.live else MOST_SEGMENTERS
         segments = stack.enter_context(open_segmenters(path, runtime, most=most, threads=threads))
-        minutes = Minutes(interval_s, stack.enter_context(open_energy()), on_minute)
+        empty = Soak(label, frames.name, (), "", interval_s)
+        energy = stack.enter_context(open_energy())
+        minutes = Minutes(interval_s, energy, lambda _: on_minute(_fill(empty, minutes, wanted)))
         stack.enter_context(controls.on_signals())
         view = View(Overlay(segments[0].spec), Hud(), controls)
         report = run_loop(
@@ -180,9 +183,15 @@ def soak(
     if not minutes.found:
         count = f"{report.frames} frame{'' if report.frames == 1 else 's'}"
         raise SourceError(f"{frames.name} gave {count}, too few for a soak. Give it more time, or another source.")
-    words = soak_verdict(minutes.found, interval_s=interval_s, others_cpu=minutes.others_cpu)
-    end = verdict_end(len(minutes.found), wanted, dropped=report.dropped if frames.live else None, frames=report.frames)
-    return Soak(label, frames.name, tuple(minutes.found), f"{words}{end}", interval_s)
+    return _fill(empty, minutes, wanted, report if frames.live else None)
+
+
+def _fill(empty: Soak, minutes: Minutes, wanted: int, live: RunReport | None = None) -> Soak:
+    """The soak with its minutes so far and what they say; `live` tells what a live source lost."""
+    words = soak_verdict(minutes.found, interval_s=empty.interval_s, others_cpu=minutes.others_cpu)
+    dropped, frames = (None, 0) if live is None else (live.dropped, live.frames)
+    end = verdict_end(len(minutes.found), wanted, dropped=dropped, frames=frames)
+    return replace(empty, minutes=tuple(minutes.found), verdict=f"{words}{end}")
 
 
 def choose_interval(seconds: float) -> float:

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from edge_seg.apps.profile.from_json import from_json
-from edge_seg.apps.profile.rows import Profile, Row
+from edge_seg.apps.profile.rows import Profile, Row, Soak
 from edge_seg.apps.report.html import to_html
 from edge_seg.apps.report.text import to_csv, to_markdown
 from edge_seg.errors import DataError, SinkError
@@ -45,6 +46,21 @@ def check_numbers(profile: Profile) -> None:
 def write_profile(profile: Profile, folder: Path) -> None:
     """Write a profile into its folder, whole or not at all; SinkError where that cannot be."""
     write_whole(folder / NAME, json.dumps(profile.to_dict(), allow_nan=False).encode())
+
+
+def soak_writer(profile: Profile, folder: Path) -> Callable[[Soak], None]:
+    """What writes a profile with its soak so far, errors as `write_profile`.
+
+    The run loop waits meanwhile, so all but the soak is made into JSON once: many rows take longer than frames.
+    """
+    rest = {key: value for key, value in profile.to_dict().items() if key != "soak"}
+    start = json.dumps(rest, allow_nan=False).removesuffix("}")
+
+    def write(soak: Soak) -> None:
+        told = json.dumps(asdict(soak), allow_nan=False)
+        write_whole(folder / NAME, f'{start}, "soak": {told}}}'.encode())
+
+    return write
 
 
 def write_reports(profile: Profile, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_seg.apps.profile.pareto import dominated_by, front
 from edge_seg.apps.profile.rows import Row
@@ -14,7 +14,8 @@ Value = str | float | None
 class Column:
     """A column: its key in CSV, its heading for people, where its value is found and with how many digits it is shown.
 
-    `digits` None is a text. `unit` is what the heading leaves open. A column is left out where it is empty in all rows.
+    `digits` None is a text. `unit` is what the heading leaves open. A column that is empty in all rows is left out, or
+    says `missing` in each.
     """
 
     key: str
@@ -22,6 +23,7 @@ class Column:
     value: Callable[[Row], Value]
     digits: int | None = None
     unit: str = ""
+    missing: str = ""
 
     def cell(self, row: Row) -> str:
         """The value for people; empty where nothing was measured."""
@@ -60,7 +62,7 @@ COLUMNS = (
     Column("threads", "threads", lambda row: row.threads or None, 0),
     Column("precision", "precision", lambda row: row.precision),
     Column("size", "size", lambda row: f"{row.width}x{row.height}"),
-    Column("miou", "mIoU", lambda row: row.miou, 4),
+    Column("miou", "mIoU", lambda row: row.miou, 4, missing="no data"),
     Column("min_ms", "min", _latency("min"), 2, "ms"),
     Column("p50_ms", "p50", _latency("p50"), 2, "ms"),
     Column("p95_ms", "p95", _latency("p95"), 2, "ms"),
@@ -96,8 +98,14 @@ def about(rows: Sequence[Row]) -> str:
 
 
 def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """The columns that are not empty in all rows."""
-    return tuple(column for column in COLUMNS if any(column.cell(row) for row in rows))
+    """The columns that are not empty in all rows, and those that say so."""
+    told = [column if any(column.cell(row) for row in rows) else _missing(column) for column in COLUMNS]
+    return tuple(column for column in told if any(column.cell(row) for row in rows))
+
+
+def _missing(column: Column) -> Column:
+    """The column with what stands in each cell where no row has a value."""
+    return replace(column, value=lambda row: column.missing)
 
 
 @dataclass(frozen=True, slots=True)

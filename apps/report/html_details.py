@@ -17,7 +17,7 @@ from edge_seg.apps.report.lines import (
 )
 from edge_seg.apps.report.markup import caption, figure, legend, scrolling, section, swatch, table
 from edge_seg.apps.report.svg import element
-from edge_seg.apps.report.words import compact, percent, to_markup
+from edge_seg.apps.report.words import compact, interval, percent, to_markup
 
 BAR_PX = 90.0
 
@@ -119,11 +119,10 @@ def soak_section(soak: Soak | None) -> str:
     for measure in known_measures(soak.minutes):
         values = list(measure.values(soak.minutes).values())
         words = f"{values[0]:.{measure.digits}f} → {measure.words(values[-1])}"
-        panels.append(
-            figure(caption(measure.heading, words), curve(soak.minutes, measure, name=f"soak-{measure.field}"))
-        )
-    where = f"{soak.label} on {soak.source}, {len(soak.minutes)} minute{'s' if len(soak.minutes) > 1 else ''}."
+        panels.append(figure(caption(measure.heading, words), curve(soak, measure, name=f"soak-{measure.field}")))
+    count = len(soak.minutes)
+    where = f"{soak.label} on {soak.source}, {count} {interval(soak.interval_s, many=count > 1)}."
     if any(minute.throttled for minute in soak.minutes):
-        where += " Shaded minutes: the machine throttled."
+        where += f" Shaded {interval(soak.interval_s, many=True)}: the machine throttled."
     verdict = element("p", to_markup(soak.verdict), class_="lead")
     return section("soak", "Soak", verdict, element("div", *panels, class_="panels"), about=where)

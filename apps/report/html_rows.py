@@ -82,7 +82,7 @@ def rows_section(rows: Sequence[Row]) -> str:
     notes = [element("li", to_markup(f"disturbed: {note}"), id=f"note-{i}") for i, note in enumerate(stand.notes, 1)]
     below = element("ol", *notes, class_="notes") if notes else ""
     missing = [
-        element("li", to_markup(f"{i}. {row.label}: {note}")) for i, row in enumerate(rows, 1) for note in row.notes
+        element("li", to_markup(f"{i}. {row.label}: {note}")) for i, row in enumerate(rows, 1) for note in row.remarks
     ]
     below += element("ul", *missing, class_="notes") if missing else ""
     return section("rows", "All rows", scrolling(whole, "All rows", "rows"), below, about=about(rows))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_seg.apps.profile.rows import Layers, Minute, Roof
+from edge_seg.apps.profile.rows import Layers, Minute, Roof, Soak
 from edge_seg.apps.report.findings import Position, position
 from edge_seg.apps.report.svg import (
     Box,
@@ -23,7 +23,7 @@ from edge_seg.apps.report.svg import (
     ticks,
     width_px,
 )
-from edge_seg.apps.report.words import compact, to_markup
+from edge_seg.apps.report.words import compact, interval, to_markup
 
 WIDTH_PX, HEIGHT_PX = 340.0, 150.0
 LEAST_SPAN = 0.2
@@ -70,8 +70,9 @@ def known_measures(minutes: Sequence[Minute]) -> list[Measure]:
     return [measure for measure in MEASURES if measure.values(minutes)]
 
 
-def curve(minutes: Sequence[Minute], measure: Measure, *, name: str) -> str:
-    """One measure by minute; minutes in which the machine throttled are shaded."""
+def curve(soak: Soak, measure: Measure, *, name: str) -> str:
+    """One measure by minute, or by interval; those in which the machine throttled are shaded."""
+    minutes, part = soak.minutes, interval(soak.interval_s)
     found = measure.values(minutes)
     field = Box(42, 10, WIDTH_PX - 8, HEIGHT_PX - 24)
     across = linear(minutes[0].minute, max(minutes[-1].minute, minutes[0].minute + 1), field.left, field.right)
@@ -83,8 +84,8 @@ def curve(minutes: Sequence[Minute], measure: Measure, *, name: str) -> str:
     parts += [element("circle", cx=x, cy=y, r=3, class_="c0 solid") for x, y in {places[0]: 0, places[-1]: 0}]
     values = list(found.values())
     first, last, least, most = map(measure.words, (values[0], values[-1], min(values), max(values)))
-    description = f"{first} in the first minute, {last} in the last; least {least}, most {most}."
-    title = f"{measure.heading} by minute"
+    description = f"{first} in the first {part}, {last} in the last; least {least}, most {most}."
+    title = f"{measure.heading} by {part}"
     return picture(WIDTH_PX, HEIGHT_PX, *parts, name=name, title=title, description=description, class_="panel")
 
 

@@ -121,6 +121,6 @@ def _footnotes(rows: Sequence[Row], stand: Standing) -> Iterator[Text]:
     for number, row in enumerate(rows, 1):
         if row.error is not None:
             yield Text(f"{FAILED} {number} {row.label}: {row.error}", "red")
-        for note in row.notes:
+        for note in row.remarks:
             yield Text(f"{number} {row.label}: {note}", "yellow")
     yield Text(about(rows), "dim")

@@ -8,7 +8,7 @@ from edge_seg.apps.meters import STAGES
 from edge_seg.apps.profile.rows import Layers, Profile, Row, Soak
 from edge_seg.apps.report.columns import COLUMNS, about, columns_of, shown, standing
 from edge_seg.apps.report.findings import Drop, answer, int8_drops, position, shares, top_layers
-from edge_seg.apps.report.words import fenced, percent, plain, signed, to_markdown_cell
+from edge_seg.apps.report.words import fenced, interval, percent, plain, signed, to_markdown_cell
 
 Cell = str | float | None
 PERCENTILES = ("p50", "p95", "p99")
@@ -77,7 +77,7 @@ def _loop_times(row: Row) -> dict[str, Cell]:
 
 def _words(row: Row) -> dict[str, Cell]:
     read = {"load1": row.load1, "mhz": row.mhz, "throttled": row.throttled}
-    return read | {"disturbed": row.disturbed, "error": row.error, "notes": " ".join(row.notes) or None}
+    return read | {"disturbed": row.disturbed, "error": row.error, "notes": " ".join(row.remarks) or None}
 
 
 def _ious(row: Row, classes: Iterable[str]) -> dict[str, Cell]:
@@ -114,7 +114,7 @@ def _rows_part(rows: Sequence[Row]) -> Iterator[str]:
 def _remark(index: int, row: Row, standing_word: str) -> str:
     if row.error is not None:
         return f"error: {row.error}"
-    words = [standing_word, f"disturbed: {row.disturbed}" if row.disturbed is not None else "", *row.notes]
+    words = [standing_word, f"disturbed: {row.disturbed}" if row.disturbed is not None else "", *row.remarks]
     return "; ".join(word for word in words if word)
 
 
@@ -148,14 +148,18 @@ def _layers_part(layers: Layers) -> Iterator[str]:
 
 
 def _soak_part(soak: Soak) -> Iterator[str]:
-    """The verdict and the minutes."""
+    """The verdict and the minutes, or the intervals of a short one."""
     yield f"## Soak: {to_markdown_cell(soak.label)} on {to_markdown_cell(soak.source)}"
     yield to_markdown_cell(soak.verdict)
     if not soak.minutes:
         return
+    unit = interval(soak.interval_s)
+    if unit != "minute":
+        yield f"The rows are {interval(soak.interval_s, many=True)}."
     known = [part for part in MINUTE if any(getattr(minute, part[1]) is not None for minute in soak.minutes)]
     lines = [[shown(getattr(minute, key), digits) for _, key, digits in known] for minute in soak.minutes]
-    yield _table([heading for heading, _, _ in known], lines, right=[True] * len(known))
+    headings = [unit.split()[0] if key == "minute" else heading for heading, key, _ in known]
+    yield _table(headings, lines, right=[True] * len(known))
 
 
 def _table(headings: Sequence[str], lines: Iterable[Sequence[str]], *, right: Sequence[bool] = ()) -> str:

@@ -51,6 +51,16 @@ def signed(value: float) -> str:
     return f"{round(value, 4) + 0.0:+.4f}"
 
 
+def interval(seconds: float, *, many: bool = False) -> str:
+    """What the parts of a soak are called.
+
+    >>> interval(60.0), interval(15.0), interval(15.0, many=True)
+    ('minute', 'interval of 15 s', 'intervals of 15 s')
+    """
+    name, length = ("minute", "") if seconds == 60.0 else ("interval", f" of {seconds:.3g} s")
+    return f"{name}{'s' if many else ''}{length}"
+
+
 def percent(share: float) -> str:
     """A share of 1 in percent.
 

@@ -13,14 +13,18 @@ from edge_seg.types import UInt8Array
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """Every exception that ONNX Runtime raises: they have no common base of their own."""
 
+# A thread that spins from one layer to the next answers sooner; one that spins on after the picture takes the cores
+# from capture and drawing. Before 1.26 ONNX Runtime's threads spin for milliseconds or not at all.
+_BOUNDED_SPIN = tuple(int(part) for part in ort.__version__.split(".")[:2]) >= (1, 26)
+_SPINNING = ("spin_duration_us", "200") if _BOUNDED_SPIN else ("allow_spinning", "0")
+
 
 def session_options(threads: int) -> ort.SessionOptions:
     """The options that every session here is run with, timed or not."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Idle threads that spin would take the cores from capture and drawing.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(f"session.intra_op.{_SPINNING[0]}", _SPINNING[1])
     return options
 
 

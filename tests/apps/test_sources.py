@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_seg.apps.sources import is_images, open_source
+from edge_seg.apps.sources import is_images, open_pictures, open_source
 from edge_seg.errors import DataError, SourceError
 from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import UInt8Array
@@ -119,6 +119,27 @@ def test_camvid_gives_frames_with_truth(tmp_path: Path) -> None:
 
     assert (source.fps, frame.time_s) == (None, None)
     assert frame.truth is not None and frame.truth.tolist() == [[255] * 8] * 6
+
+
+def test_pictures_alone_have_neither_truth_nor_classes(tmp_path: Path) -> None:
+    write_png(tmp_path / "val" / "a.png", np.full((6, 8, 3), 7, np.uint8))
+    write_png(tmp_path / "valannot" / "a.png", np.full((6, 8), 99, np.uint8))  # which is no class
+
+    with open_pictures(f"camvid:{tmp_path}/val") as source:
+        (frame,) = source
+    with open_pictures("drive:seed=3,size=96x72,frames=2") as drive:
+        frames = list(drive)
+
+    assert (source.name, source.length, source.class_names) == ("CamVid val", 1, None)
+    assert frame.truth is None and frame.image.max() == 7
+    assert [(f.truth, f.time_s) for f in frames] == [(None, 0), (None, 0.04)]
+
+
+def test_pictures_alone_are_those_of_any_source(clip: Path) -> None:
+    with open_pictures(str(clip)) as source:
+        assert len(list(source)) == 12
+    with pytest.raises(SourceError, match="Network addresses cannot be read"), open_pictures("drive://there"):
+        pass
 
 
 def test_a_folder_of_images_gives_frames_with_the_labels_folders_truth(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_seg.errors import ModelError
-from edge_seg.runners.timed import peak_memory_mb, timed_process
+from edge_seg.runners.timed import go_first, peak_memory_mb, priority, timed_process
 
 
 def test_a_round_is_as_long_as_asked_for(tiny_model: Path) -> None:
@@ -28,6 +28,25 @@ def test_leaving_ends_the_process(tiny_model: Path) -> None:
 
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_what_is_timed_runs_before_others_where_it_may(tiny_model: Path) -> None:
+    mine = os.sched_getscheduler(0)
+    with timed_process(tiny_model, "onnxruntime") as process:
+        found = os.sched_getscheduler(process.pid)
+
+    assert found == (os.SCHED_RR if priority().startswith("before all other") else mine)
+    assert os.sched_getscheduler(0) == mine
+
+
+def test_what_may_not_go_first_is_timed_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+
+    assert not go_first()
+    assert priority() == "beside other processes: only root may go before them"
 
 
 def test_a_process_that_is_killed_is_told(tiny_model: Path) -> None:

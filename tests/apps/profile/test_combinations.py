@@ -1,11 +1,15 @@
 """Which combinations there are, and what their artefacts say before anything is measured."""
 
+import hashlib
+import importlib.metadata
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import onnx
 import pytest
 
-from edge_seg.apps.profile.combinations import combine, count_gmacs, describe
+from edge_seg.apps.profile.combinations import combine, count_gmacs, describe, version_of
 from edge_seg.apps.profile.rows import Row
 from edge_seg.errors import ModelError
 from edge_seg.export.graph import multiplications, read_graph
@@ -81,3 +85,94 @@ def test_a_file_without_a_spec_is_an_error_of_its_row_alone(tiny_model: Path, tm
 
     assert row.error is not None
     assert "bare.onnx" in row.error
+
+
+@pytest.fixture
+def split_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with its weights in a file beside it."""
+    path = tmp_path / "split.onnx"
+    model = onnx.load(tiny_model)
+    onnx.save_model(model, path, save_as_external_data=True, location="split.data", size_threshold=0)
+    return path
+
+
+def test_weights_beside_a_file_belong_to_it(tiny_model: Path, split_model: Path) -> None:
+    row, data = describe(Row("split", str(split_model), "onnxruntime")), split_model.with_suffix(".data")
+    content = data.read_bytes()
+
+    assert row.error is None
+    assert row.size_mb == (split_model.stat().st_size + len(content)) / 1e6
+    assert row.gmacs == count_gmacs(tiny_model)
+    data.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert describe(Row("split", str(split_model), "onnxruntime")).sha256 != row.sha256
+
+
+def test_a_file_that_holds_all_of_itself_has_its_own_hash(tiny_model: Path) -> None:
+    row = describe(Row("tiny", str(tiny_model), "onnxruntime"))
+
+    assert row.sha256 == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+
+
+def test_weights_that_are_missing_are_an_error_of_their_row_alone(split_model: Path) -> None:
+    split_model.with_suffix(".data").unlink()
+
+    row = describe(Row("split", str(split_model), "onnxruntime"))
+
+    assert row.error is not None
+    assert "split.onnx has weights in split.data, which is no file beside it" in row.error
+
+
+def test_weights_that_are_cut_short_are_an_error_of_their_row_alone(split_model: Path) -> None:
+    data = split_model.with_suffix(".data")
+    data.write_bytes(data.read_bytes()[:100])
+
+    error = describe(Row("split", str(split_model), "onnxruntime")).error
+    assert error is not None and "split.onnx cannot be read" in error
+
+
+@pytest.mark.parametrize("location", ["../outside.data", "/etc/hostname"])
+def test_weights_outside_of_the_folder_are_not_read(location: str, split_model: Path) -> None:
+    (split_model.parents[1] / "outside.data").write_bytes(b"x")
+    model = onnx.load(split_model, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    split_model.write_bytes(model.SerializeToString())
+
+    row = describe(Row("split", str(split_model), "onnxruntime"))
+
+    assert row.error is not None and location in row.error
+
+
+def no_distribution(name: str) -> str:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_a_run_time_of_another_distribution_has_that_ones_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"onnxruntime-gpu": "1.23.0"}
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions.get(name) or no_distribution(name))
+    monkeypatch.setattr(
+        importlib.metadata, "packages_distributions", lambda: {"onnxruntime": ["gone", "onnxruntime-gpu"]}
+    )
+
+    assert version_of("onnxruntime") == "1.23.0"
+
+
+def test_a_run_time_of_no_distribution_has_its_modules_version_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", no_distribution)
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", dict)
+    module = ModuleType("made_of_source")
+    monkeypatch.setitem(sys.modules, "made_of_source", module)
+
+    assert version_of("made_of_source") == ""
+    monkeypatch.setattr(module, "__version__", "2.0", raising=False)
+    assert version_of("made_of_source") == "2.0"
+    assert version_of("no_such_module") == ""
+
+
+def test_a_known_distribution_is_not_loaded_for_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "rich", raising=False)
+
+    assert version_of("rich") == importlib.metadata.version("rich")
+    assert "rich" not in sys.modules

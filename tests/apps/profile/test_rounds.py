@@ -4,25 +4,27 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
+from edge_seg.apps.profile import rounds
 from edge_seg.apps.profile.combinations import describe
-from edge_seg.apps.profile.rounds import Timed, summarise, time_rows
+from edge_seg.apps.profile.rounds import Timed, _time_group, compare_rounds, summarise, time_rows
 from edge_seg.apps.profile.rows import Row
-from edge_seg.runners.timed import TimedProcess, timed_process
+from edge_seg.runners.timed import Round, TimedProcess, timed_process
 
 
 def test_rows_are_timed_in_turns_and_a_broken_one_does_not_stop_them(tiny_model: Path, tmp_path: Path) -> None:
     broken = Row("broken", str(tmp_path / "nowhere.onnx"), "onnxruntime")
     good = describe(Row("tiny", str(tiny_model), "onnxruntime", threads=1))
-    rounds: list[None] = []
+    passed: list[None] = []
 
     found = {
         (row.model, row.batch): row
         for row in time_rows(
-            [good, broken, replace(good, batch=2)], rounds=3, seconds=0.02, on_round=lambda: rounds.append(None)
+            [good, broken, replace(good, batch=2)], rounds=3, seconds=0.02, on_round=lambda: passed.append(None)
         )
     }
 
@@ -35,8 +37,9 @@ def test_rows_are_timed_in_turns_and_a_broken_one_does_not_stop_them(tiny_model:
         assert len(row.latency_ms.rounds) >= 2
         assert row.load_ms is not None and row.load_ms > row.latency_ms.p50
         assert row.memory_mb is not None and row.memory_mb > 10
-        assert row.images_per_s == pytest.approx(batch * 1e3 / row.latency_ms.p50, rel=0.9)
-    assert len(rounds) == 6
+        assert row.images_per_s is not None
+        assert batch * 1e3 / row.latency_ms.min >= row.images_per_s > 0
+    assert len(passed) == 6
 
 
 def test_a_process_that_dies_between_rounds_is_an_error_of_its_row(tiny_model: Path) -> None:
@@ -63,6 +66,7 @@ def timed_by_hand(rounds: list[tuple[float, str | None, float | None]]) -> Timed
         timed.loads.append(0.5)
         timed.clocks.append(None)
         timed.throttled.append(1)
+        timed.slowness.append(1.0)
     return timed
 
 
@@ -84,3 +88,66 @@ def test_a_row_disturbed_most_of_the_time_counts_all_and_is_marked() -> None:
     assert row.latency_ms.rounds == (1, 9, 8)
     assert row.disturbed == "others"
     assert row.joules is None
+
+
+def test_rounds_in_which_all_rows_were_slower_are_told_from_one_row_that_was() -> None:
+    quick, other, long = (
+        timed_by_hand([(ms * factor, None, None) for factor in (1.0, 1.0, 1.3, 1.3, 1.0, 1.0, last)])
+        for ms, last in ((1.0, 1.5), (3.0, 1.0), (20.0, 1.0))
+    )
+
+    compare_rounds([(timed, number) for number in range(7) for timed in (quick, other, long)])
+
+    assert all(timed.quiet == [0, 1, 4, 5, 6] for timed in (quick, other, long))
+    assert quick.reason(2) == "the machine was 1.30 times as slow"
+    row = summarise(quick, 4)
+    assert row.latency_ms is not None
+    assert row.latency_ms.rounds == (1.0, 1.0, 1.0, 1.0, 1.5)
+    assert row.disturbed is None
+
+
+def test_a_machine_that_was_slower_most_of_the_time_marks_the_rows() -> None:
+    rows = [timed_by_hand([(1.0, None, None)] * 2 + [(1.3, None, None)] * 8) for _ in range(3)]
+
+    compare_rounds([(timed, number) for number in range(10) for timed in rows])
+
+    row = summarise(rows[0], 9)
+    assert row.latency_ms is not None
+    assert len(row.latency_ms.rounds) == 10
+    assert row.disturbed == "the machine was 1.30 times as slow"
+
+
+def test_a_row_alone_keeps_its_slower_rounds() -> None:
+    timed = timed_by_hand([(1.0, None, None)] * 4 + [(1.3, None, None)] * 4)
+
+    compare_rounds([(timed, number) for number in range(8)])
+
+    assert timed.quiet == list(range(8))
+    assert summarise(timed, 8).disturbed is None
+
+
+class Turns:
+    """A process that notes its name in `taken` and answers as told, with (milliseconds, others' CPU) a round."""
+
+    pid = 0
+
+    def __init__(self, name: str, taken: list[str]) -> None:
+        self.name, self.taken = name, taken
+
+    def round(self, seconds: float) -> Round:
+        self.taken.append(self.name)
+        return Round((1.0, 1.0), None)
+
+
+def test_odd_passes_go_backwards_and_disturbed_rows_alone_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    group = [Timed(Row(name, name, "onnxruntime"), cast(TimedProcess, Turns(name, taken))) for name in "abc"]
+    # The second round of b, and no other, is taken beside other work.
+    monkeypatch.setattr(
+        rounds, "told", lambda watch, usual: "other work" if taken.count("b") == 2 == len(taken) - 3 else None
+    )
+
+    _time_group(group, rounds=2, seconds=0.0, on_round=lambda: None)
+
+    assert "".join(taken) == "abccbab"
+    assert [len(timed.quiet) for timed in group] == [2, 2, 2]

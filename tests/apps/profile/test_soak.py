@@ -17,10 +17,10 @@ import pytest
 
 from edge_seg.apps.profile import soak as soak_module
 from edge_seg.apps.profile.from_json import from_json
-from edge_seg.apps.profile.rows import Minute, Profile
+from edge_seg.apps.profile.rows import Minute, Profile, Soak
 from edge_seg.apps.profile.soak import WARM_UP, Endless, Minutes, choose_interval, parse_seconds, soak
 from edge_seg.apps.profile.verdict import cause, memory_growth, soak_verdict
-from edge_seg.apps.sources import open_source
+from edge_seg.apps.sources import open_pictures
 from edge_seg.errors import ModelError, SourceError
 from edge_seg.types import Frame
 
@@ -39,7 +39,7 @@ def no_thread_stays() -> Iterator[None]:
 
 
 def test_six_intervals_of_a_source_that_starts_again(tiny_model: Path) -> None:
-    told: list[Minute] = []
+    told: list[Soak] = []
 
     found = soak(
         tiny_model,
@@ -52,9 +52,11 @@ def test_six_intervals_of_a_source_that_starts_again(tiny_model: Path) -> None:
     )
 
     assert [minute.minute for minute in found.minutes] == [1, 2, 3, 4, 5, 6]
-    assert list(found.minutes) == told
-    assert all(minute.fps > 0 and 0 < minute.p50_ms <= minute.p99_ms for minute in told)
-    assert all(minute.memory_mb > 10 for minute in told)
+    assert [one.minutes for one in told] == [found.minutes[:count] for count in range(1, 7)]
+    assert told[1].verdict.endswith("It ended early, with 2 of 6.")  # as it is kept where the process is killed then
+    assert told[-1] == found
+    assert all(minute.fps > 0 and 0 < minute.p50_ms <= minute.p99_ms for minute in found.minutes)
+    assert all(minute.memory_mb > 10 for minute in found.minutes)
     assert (found.label, found.source, found.interval_s) == ("tiny", "drive seed 1", SHORT)
     assert "FPS in the first 0.05 s" in found.verdict
     profile = Profile("soak", {}, (), soak=found)
@@ -96,7 +98,7 @@ class Camera:
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, camera: Camera) -> None:
     """Make this the source that is opened, since no machine that tests has a camera."""
-    monkeypatch.setattr(soak_module, "open_source", lambda uri: nullcontext(camera))
+    monkeypatch.setattr(soak_module, "open_pictures", lambda uri: nullcontext(camera))
 
 
 def test_a_live_source_is_not_started_again_and_its_drops_are_told(
@@ -112,7 +114,7 @@ def test_a_live_source_is_not_started_again_and_its_drops_are_told(
         seconds=3600.0,
         interval_s=SHORT,
         label="mine",
-        on_minute=lambda minute: enough.set(),
+        on_minute=lambda so_far: enough.set(),
     )
 
     assert found.label == "mine"
@@ -140,8 +142,8 @@ def test_watts_are_joules_by_time() -> None:
 
 
 def test_ctrl_c_ends_early_with_what_was_measured(tiny_model: Path) -> None:
-    def interrupt(minute: Minute) -> None:
-        if minute.minute == 2:
+    def interrupt(so_far: Soak) -> None:
+        if len(so_far.minutes) == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     found = soak(
@@ -189,7 +191,7 @@ def test_an_endless_source_counts_what_it_skips_in_all_rounds(
 ) -> None:
     write_png(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    with open_source(str(tmp_path)) as source:
+    with open_pictures(str(tmp_path)) as source:
         endless = Endless(source, str(tmp_path))
         frames = iter(endless)
         for _ in range(3):

@@ -202,6 +202,7 @@ def test_sections_without_data_are_left_out(make_row: Callable[..., Row], profil
     nothing = Page(to_html(Profile("edge-seg profile x", {}, ())))
 
     assert sections(latency_only) == ["rows", "machine"]
+    assert "no data" in latency_only.texts("td") and "mIoU" in latency_only.texts("th")
     assert "Fastest is edge-seg-s, openvino with p95 8.40 ms; accuracy was not measured." in latency_only.texts("p")
     assert sections(failed) == ["rows", "machine"]
     assert "No combination gave a latency: the table says why." in failed.texts("p")
@@ -292,6 +293,17 @@ def test_a_soak_is_shaded_where_the_machine_throttled(profile: Profile) -> None:
     cool = tuple(replace(m, throttled=0, celsius=None) for m in profile.soak.minutes)
     cold = to_html(replace(profile, soak=replace(profile.soak, minutes=cool)))
     assert 'class="throttled"' not in cold and "Temperature" not in cold
+
+
+def test_a_short_soak_has_intervals_and_no_minutes(profile: Profile) -> None:
+    assert profile.soak
+    short = replace(profile.soak, interval_s=15.0, minutes=profile.soak.minutes[-6:], verdict="Steady.")
+    text = to_html(replace(profile, soak=short)).partition('aria-labelledby="soak"')[2].partition("</section>")[0]
+
+    assert "edge-seg-s, openvino on drive seed 1, 6 intervals of 15 s." in text
+    assert "Shaded intervals of 15 s: the machine throttled." in text
+    assert "FPS by interval of 15 s" in text and "in the first interval of 15 s" in text
+    assert "minute" not in text
 
 
 def luminance(colour: str) -> float:

@@ -58,11 +58,30 @@ def test_columns_that_are_empty_are_left_out(make_row: Callable[..., Row]) -> No
     headings = lines_of(Profile("", {}, (bare,)), 160)
 
     assert keys == [
-        *("model", "runtime", "precision", "size", "min_ms", "p50_ms", "p95_ms", "p99_ms", "jitter_ms"),
+        *("model", "runtime", "precision", "size", "miou", "min_ms", "p50_ms", "p95_ms", "p99_ms", "jitter_ms"),
         *("images_per_s", "load_ms", "size_mb", "gmacs"),
     ]
-    assert not re.search("mIoU|FPS|J/frame|batch|threads|memory|front", "\n".join(headings))
+    assert not re.search("FPS|J/frame|batch|threads|memory|front", "\n".join(headings))
     assert {column.key for column in columns_of([bare, make_row(batch=4, threads=2)])} == {c.key for c in COLUMNS}
+
+
+def test_where_no_row_has_an_accuracy_the_column_says_so(make_row: Callable[..., Row]) -> None:
+    rows = make_row(miou=None), make_row("other", miou=None)
+    text = "\n".join(lines_of(Profile("", {}, rows), 160))
+
+    assert "mIoU" in text and text.count("no data") == 2
+    assert "no data" not in "\n".join(lines_of(Profile("", {}, (*rows, make_row("judged"))), 160))
+    assert columns_of(()) == ()
+
+
+def test_a_disturbed_loop_is_told_below_the_table(make_row: Callable[..., Row]) -> None:
+    row = make_row()
+    assert row.loop is not None
+    busy = replace(row, loop=replace(row.loop, disturbed="other work took 0.9 cores"))
+
+    lines = lines_of(Profile("", {}, (busy,)), 160)
+
+    assert "1 edge-seg-s, openvino: The loop was disturbed: other work took 0.9 cores." in lines
 
 
 def test_marks_and_reasons_stand_below_the_table(profile: Profile) -> None:

@@ -34,6 +34,7 @@ def test_csv_holds_every_number_with_all_its_digits(profile: Profile) -> None:
     assert [lines[i]["front_p95"] for i in (0, 6, 11)] == ["no", "", ""]
     assert lines[11]["error"].startswith("TensorRT is not installed")
     assert lines[11]["p95_ms"] == lines[11]["miou"] == lines[11]["iou_Sky"] == ""
+    assert read(Profile("", {}, (replace(row, accuracy=None),)))[0]["miou"] == ""
     assert lines[9]["disturbed"] == "load average 5.1 on 2 cores, after 3 repeats"
 
 
@@ -87,6 +88,8 @@ def test_markdown_leaves_out_what_is_not_there(make_row: Callable[..., Row]) -> 
 
     assert re.findall("^## (.*)", text, re.MULTILINE) == ["Rows", "Command"]
     assert "Fastest is edge-seg-s, openvino with p95 8.40 ms; accuracy was not measured." in text
+    (rows,) = tables(text)
+    assert rows[2][rows[0].index(" mIoU ")] == " no data "
 
 
 def test_markdown_survives_what_stands_in_names(evil_profile: Profile) -> None:
@@ -104,6 +107,15 @@ def test_a_soak_tells_only_what_the_machine_tells(profile: Profile) -> None:
     text = to_markdown(replace(profile, soak=replace(profile.soak, minutes=minutes)))
 
     assert "| minute | FPS | p50 ms | p99 ms | memory MB |" in text
+    assert "intervals" not in text
+
+
+def test_a_short_soak_has_intervals(profile: Profile) -> None:
+    assert profile.soak
+    text = to_markdown(replace(profile, soak=replace(profile.soak, interval_s=15.0)))
+
+    assert "The rows are intervals of 15 s." in text
+    assert "| interval | FPS |" in text and "| minute |" not in text
 
 
 def test_a_profile_that_was_read_back_gives_the_same_reports(profile: Profile) -> None:
