@@ -1,5 +1,6 @@
 """`edge-seg eval`: accuracy of an artefact on a labelled data set."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,13 +50,12 @@ def run(
                 worst.look(frame, labels)
 
         scores = evaluate(segment, dataset, on_image=look)
-    if sheet is not None:
-        worst.write(sheet)
-    try:  # of the two outputs, one that fails does not cost the other
-        print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
-    finally:
+    with ExitStack() as outputs:  # of the three, one that fails does not cost the others; the last entered goes first
+        if sheet is not None:
+            outputs.callback(worst.write, sheet)
         if path is not None and scores.miou is not None:
-            add_score(path, f"{dataset.name} mIoU", scores.miou)
+            outputs.callback(add_score, path, f"{dataset.name} mIoU", scores.miou)
+        print_report(scores.to_dict(), scores_table(scores, dataset.name), as_json=as_json)
 
 
 def _check_record(path: Path) -> Path:

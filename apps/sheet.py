@@ -1,7 +1,9 @@
 """A sheet of the worst images of an evaluation: what a mean does not show."""
 
 import heapq
+import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from edge_seg.apps.overlay import Overlay
 from edge_seg.apps.panel import Panel, lay
 from edge_seg.apps.sinks import encode_png
 from edge_seg.errors import SinkError
-from edge_seg.files import check_path, write_whole
+from edge_seg.files import check_path, errors_of, write_whole
 from edge_seg.metrics import ConfusionMatrix
 from edge_seg.spec import ModelSpec
 from edge_seg.types import VOID, Frame, UInt8Array
@@ -79,6 +81,11 @@ def _tile(image: UInt8Array, text: str) -> UInt8Array:
 
 
 def check_sheet(path: Path) -> None:
-    """SinkError, before any work, for a name that is no PNG's."""
+    """SinkError, before any work, for a name that is no PNG's or a place where no file can be written."""
     if check_path(path, SinkError).suffix.lower() != ".png":
         raise SinkError(f"{path} is no name of a sheet: expected one ending in .png.")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
+    with errors_of(path, "Choose a folder that exists and is yours."), TemporaryFile(dir=target.parent):
+        pass

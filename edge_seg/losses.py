@@ -2,6 +2,13 @@
 
 Logits are [N, C, H, W], truth is [N, H, W] with labels 0..C-1 and VOID, which no loss counts. Where all is void a loss
 is 0 and not NaN, since one batch without truth must not make NaN of a whole net.
+
+Focal, Dice and Jaccard are written here because the libraries' count something else: torchvision's focal loss is a
+sigmoid's and knows no void; segmentation-models-pytorch's Dice and Jaccard, one more dependency, take the mean over all
+classes, also those absent from the batch, and its Jaccard knows no void; torchmetrics' count labels, which have no
+gradient. Where the definitions meet, tests/test_losses.py holds these to torchvision's and torchmetrics'.
+
+`binary_log_loss` and `border_weights` are for training loops of one's own: no recipe and no command uses them.
 """
 
 import math
@@ -19,6 +26,8 @@ from edge_seg.types import VOID, UInt8Array
 def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean of -w_t log p_t over the pixels, over the sum of their weights w [C].
 
+    Source: Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108, with weights as PyTorch's.
+
     >>> logits = torch.tensor([[[[2.0, 0.0]], [[0.0, 0.0]]]])  # two classes, two pixels, one of them void
     >>> round(float(cross_entropy(logits, torch.tensor([[[0, VOID]]]))), 4)  # ln(1 + e^-2)
     0.1269
@@ -31,6 +40,9 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) 
 
 def binary_log_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Mean of -t log p - (1 - t) log(1 - p), p the sigmoid of logits [N, 1, H, W]: cross-entropy for a binary mask.
+
+    For Python only: a recipe trains a mask as two classes with `cross_entropy`, which is this loss of the difference of
+    their logits. Source: Bishop, Pattern Recognition and Machine Learning (2006), equation 4.90.
 
     >>> round(float(binary_log_loss(torch.zeros(1, 1, 1, 2), torch.tensor([[[1, VOID]]]))), 4)  # ln 2
     0.6931
@@ -184,7 +196,7 @@ def border_weights(
     wc are the class weights [C], d1 and d2 the distances in pixels from a background pixel to the nearest and the
     second nearest object, w0 is `strength`: what parts two objects that nearly touch weighs most. An object is a
     connected region of one label other than `background`. Pixels of objects have no second term, void weighs nothing.
-    Source: Ronneberger et al., U-Net (2015), equation 2.
+    For Python only: no recipe uses it. Source: Ronneberger et al., U-Net (2015), equation 2.
 
     >>> truth = np.array([[1, 0, 1, 0, 0, 0]], np.uint8)
     >>> border_weights(truth, np.ones(2, np.float32), sigma=2.0).round(2)

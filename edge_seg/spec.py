@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,9 @@ INPUT_MIDDLE = 128
 INPUT_SCALE = 64
 """Our own nets take x = (u8 - 128) / 64, alike for all channels: the camera's uint8 is then itself a quantized tensor
 (scale 1/64, zero point 128), and an INT8 graph needs no arithmetic between camera and first convolution."""
+
+OWN_LICENCE = "Apache-2.0"
+"""The project's own, which drive frames are under too."""
 
 MAX_CLASSES = 255
 """Labels are uint8, and 255 is void."""
@@ -97,6 +101,18 @@ def parse_spec(text: str) -> ModelSpec:
         raise ModelError(f"The model's spec has {len(classes)} classes; 1 to {MAX_CLASSES} fit in uint8 labels.")
     _check_fields(spec)
     return spec
+
+
+def join_licences(licences: Sequence[str]) -> str:
+    """One text for what was made of things under all of `licences`; the project's own asks for nothing beside another.
+
+    >>> join_licences(["Apache-2.0", "Apache-2.0"]), join_licences(["Apache-2.0", "For research", "For research"])
+    ('Apache-2.0', 'For research')
+    >>> join_licences(["For research", "See ImageNet"]), join_licences(["Apache-2.0", ""])
+    ('For research; See ImageNet', '')
+    """
+    others = list(dict.fromkeys(licence for licence in licences if licence != OWN_LICENCE))
+    return "; ".join(filter(None, others)) if others else OWN_LICENCE
 
 
 def _check_fields(spec: ModelSpec) -> None:

@@ -83,6 +83,10 @@ def test_the_wheel_holds_the_modules_the_models_and_nothing_else(wheel: zipfile.
     assert shipped == expected
 
 
+def test_the_bundled_models_are_25_mb_together_at_most() -> None:
+    assert 0 < sum((ROOT / path).stat().st_size for path in own_files("*.onnx")) <= 25e6
+
+
 def test_the_wheel_carries_both_licences(wheel: zipfile.ZipFile) -> None:
     licences = [name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name]
 

@@ -112,6 +112,49 @@ def test_focal_on_two_classes_is_torchvisions() -> None:
     assert focal(logits, truth).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def sure_of(labels: Tensor) -> Tensor:
+    """Logits [N, 3, H, W] that leave no doubt about the labels [N, H, W]."""
+    return 100.0 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
+
+
+def test_focal_leaves_void_out_of_torchvisions() -> None:
+    from torchvision.ops import sigmoid_focal_loss
+
+    score, truth = torch.randn(2, 4, 4), torch.randint(2, (2, 4, 4))
+    truth[1, 1:3] = VOID
+    known = truth != VOID
+    expected = sigmoid_focal_loss(score[known], truth[known].float(), alpha=-1, gamma=2.0, reduction="mean")
+
+    assert focal(torch.stack([torch.zeros_like(score), score], 1), truth).item() == pytest.approx(expected.item())
+
+
+def test_dice_of_sure_labels_is_torchmetrics(batch: tuple[Tensor, Tensor]) -> None:
+    segmentation = pytest.importorskip("torchmetrics.functional.segmentation")
+    labels, truth = batch[0].argmax(1)[1:], batch[1][1:]  # one picture, without void, in which all classes occur
+    expected = segmentation.dice_score(labels, truth, num_classes=3, average="macro", input_format="index")
+
+    assert set(truth.flatten().tolist()) == {0, 1, 2}
+    assert soft_dice(sure_of(labels), truth).item() == pytest.approx(1 - expected.item())
+
+
+def test_jaccard_of_sure_labels_is_torchmetrics(batch: tuple[Tensor, Tensor]) -> None:
+    functional = pytest.importorskip("torchmetrics.functional")
+    labels, truth = batch[0].argmax(1), batch[1]
+    expected = functional.jaccard_index(labels, truth, task="multiclass", num_classes=3, ignore_index=VOID)
+
+    assert set(truth.flatten().tolist()) == {0, 1, 2, VOID}
+    assert soft_jaccard(sure_of(labels), truth).item() == pytest.approx(1 - expected.item())
+
+
+def test_the_binary_log_loss_is_cross_entropy_of_two_classes(batch: tuple[Tensor, Tensor]) -> None:
+    logits, truth = batch[0][:, :2], batch[1]
+    truth[truth == 2] = 1
+
+    found = binary_log_loss(logits[:, 1:] - logits[:, :1], truth)
+
+    assert found.item() == pytest.approx(cross_entropy(logits, truth).item(), rel=1e-5)
+
+
 def test_the_binary_log_loss_is_its_formula() -> None:
     logits, truth = torch.randn(2, 1, 3, 3), torch.randint(2, (2, 3, 3))
     truth[1, 2, 2] = VOID

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_seg.data.images import read_labels, read_picture
+from edge_seg.data.images import has_palette, read_labels, read_picture
 from edge_seg.errors import DataError, LabelError
 from edge_seg.files import read_text
 from edge_seg.spec import MAX_CLASSES
@@ -22,6 +22,12 @@ _GAP = r"[\s,;]+"
 _RGB = rf"(?P<r>\d{{1,3}}){_GAP}(?P<g>\d{{1,3}}){_GAP}(?P<b>\d{{1,3}})"
 _NAME_FIRST = re.compile(rf"(?P<name>.*[^\s,;]){_GAP}{_RGB}[\s,;]*")
 _NAME_LAST = re.compile(rf"{_RGB}{_GAP}(?P<name>.*[^\s,;])[\s,;]*")
+
+_COLOUR = "Add it there, as a class or as void."
+_PALETTE = (
+    "It is a palette picture: give the palette's colours in the table, or save it as a picture of one channel, of the "
+    "classes' numbers."
+)
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,15 @@ def _unknown_colour(path: Path, unknown: NDArray[np.bool_], rgb: cv2.typing.MatL
     colour = tuple(int(n) for n in rgb[row, column])
     return (
         f"{path} holds the colour {colour} at column {column}, row {row} ({int(unknown.sum())} pixels are of no "
-        f"class), which {table} does not name. Add it there, as a class or as void."
+        f"class), which {table} does not name. {_PALETTE if has_palette(path) else _COLOUR}"
     )
 
 
 def read_class_table(path: Path) -> ClassTable:
     """A table with a line for each class: name, red, green, blue, in this order or the name last.
 
-    Values are parted by commas, tabs or spaces; lines that start with # and a first line of titles are left out.
-    DataError with the line for anything else, and for a name or colour given twice.
+    Values are parted by commas, tabs or spaces; lines that start with # and a first line of titles, which holds no
+    digit, are left out. DataError with the line for anything else, and for a name or colour given twice.
     """
     classes: list[SegClass] = []
     void: list[tuple[int, int, int]] = []
@@ -77,7 +83,7 @@ def read_class_table(path: Path) -> ClassTable:
     for number, line in lines:
         entry = _parse_line(line)
         if entry is None:
-            if number == lines[0][0]:
+            if number == lines[0][0] and not re.search(r"\d", line):
                 continue
             raise DataError(f"{path}, line {number}: expected a name and three numbers from 0 to 255, found {line!r}.")
         if entry.name.lower() in VOID_NAMES:

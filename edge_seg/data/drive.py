@@ -16,7 +16,7 @@ from edge_seg.data.drive_things import FAR_M, distance, paint_thing, reach_m
 from edge_seg.data.drive_traffic import movers
 from edge_seg.data.drive_world import STRETCH_M, Parked, Thing, make_town, stretch_things
 from edge_seg.errors import DataError
-from edge_seg.spec import CAMVID_CLASSES
+from edge_seg.spec import CAMVID_CLASSES, OWN_LICENCE
 from edge_seg.types import Frame
 
 FPS = 25.0
@@ -36,7 +36,7 @@ class Drive:
     fps = FPS
     classes = CAMVID_CLASSES
     class_names = tuple(c.name for c in CAMVID_CLASSES)
-    licence = "Apache-2.0"
+    licence = OWN_LICENCE
 
     def __init__(self, seed: int = 1, width: int = 480, height: int = 360, frames: int = 500) -> None:
         self.seed, self.width, self.height, self.frames = seed, width, height, frames

@@ -19,6 +19,10 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 """In the order of choice where a stem has several. JPEG is found only to be refused with the reason."""
 
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
+PNG_GREY, PNG_PALETTE = 0, 3
+"""Colour types of a PNG's header."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,13 +34,17 @@ def read_image(path: Path) -> UInt8Array:
 def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
     """A label picture as uint8 [H, W] with the file's value `void` turned into VOID.
 
-    DataError for unknown values, for more than one channel unless all are alike, and for lossy compression.
+    DataError for unknown values, for more than one channel unless all are alike, and for lossy compression. A palette
+    counts as its colours: three channels.
     """
     labels = read_picture(path)
     if labels.ndim == 3 and (labels == labels[:, :, :1]).all():  # as WebP, which knows no grey, has to keep them
         labels = labels[:, :, 0].copy()
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise LabelError(f"{path} is {labels.dtype} {list(labels.shape)}; labels are 8-bit pictures of one channel.")
+        found = "a palette picture" if has_palette(path) else f"{labels.dtype} {list(labels.shape)}"
+        raise LabelError(
+            f"{path} is {found}; labels are 8-bit pictures of one channel. Save it as one, of the classes' numbers."
+        )
     labels[labels == void] = VOID
     unknown = [int(v) for v in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)) if classes <= v < VOID]
     if unknown:
@@ -49,7 +57,21 @@ def read_picture(path: Path) -> UInt8Array:
     data = _read(path)
     if _is_lossy(data.tobytes()):
         raise DataError(f"{path} is compressed with loss, which changes labels. Write labels as .png.")
-    return _decode(path, data, cv2.IMREAD_UNCHANGED)
+    picture, (bits, kind) = _decode(path, data, cv2.IMREAD_UNCHANGED), _png_form(data)
+    if kind == PNG_GREY and 0 < bits < 8:
+        picture //= 255 // (2**bits - 1)  # OpenCV spreads the values of few bits over 0 to 255, which makes 1 void
+    return picture
+
+
+def has_palette(path: Path) -> bool:
+    """True for a PNG whose pixels are numbers of colours: OpenCV gives the colours in their place."""
+    return _png_form(_read(path))[1] == PNG_PALETTE
+
+
+def _png_form(data: UInt8Array) -> tuple[int, int]:
+    """Bits of a sample and colour type of a PNG's content, zeros for another format."""
+    known = data[:8].tobytes() == PNG_MARK and len(data) > 25
+    return (int(data[24]), int(data[25])) if known else (0, 0)
 
 
 def _is_lossy(data: bytes) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_seg.data.images import IMAGE_SUFFIXES, check_label_size, label_paths, read_image
+from edge_seg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_label_size, label_paths, read_image
 from edge_seg.errors import DataError, LabelError
 from edge_seg.files import check_path, list_folder
 from edge_seg.types import Frame, SegClass, UInt8Array
@@ -44,9 +44,32 @@ class PairedImages:
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    """Each image of a folder with the label file of its stem in another; DataError where one is missing."""
+    """Each image of a folder with the label file of its stem in another.
+
+    DataError for an image without labels, labels without an image, and images that would share labels.
+    """
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
-    return list(zip(found, label_paths(found, labels), strict=True))
+    pairs = list(zip(found, label_paths(found, labels), strict=True))
+    if pairs:  # a folder without any image is the caller's to tell
+        _check_one_to_one(images, found, labels)
+    return pairs
+
+
+def _check_one_to_one(images: Path, found: list[Path], labels: Path) -> None:
+    by_stem = {p.stem: p for p in found}  # the last one stays
+    for image in found:
+        if image != by_stem[image.stem]:
+            raise DataError(
+                f"{images} holds {image.name} and {by_stem[image.stem].name}, which would share their labels. "
+                "Rename or remove one of them."
+            )
+    kept = [p for p in list_folder(labels, DataError) if p.suffix.lower() in LABEL_SUFFIXES]
+    alone = [p for p in kept if p.stem not in by_stem]
+    if alone:
+        raise LabelError(
+            f"{images} lacks the images of {len(alone)} of {len(kept)} label files in {labels}, the first "
+            f"{alone[0].name}. Add its image ({', '.join(IMAGE_SUFFIXES)}), or remove the label file."
+        )
 
 
 def need_folder(folder: Path, example: str) -> Path:

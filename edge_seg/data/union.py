@@ -11,7 +11,8 @@ import numpy as np
 
 from edge_seg.data.class_table import read_class_table
 from edge_seg.errors import DataError
-from edge_seg.files import check_path
+from edge_seg.files import check_path, same_file
+from edge_seg.spec import join_licences
 from edge_seg.types import VOID, Dataset, Frame, SegClass, UInt8Array
 
 if sys.version_info >= (3, 11):
@@ -41,8 +42,8 @@ class Union:
 
     @property
     def licence(self) -> str:
-        """What holds for each of the sets."""
-        return "; ".join(sorted({part.licence for part in self.sets if part.licence}))
+        """What holds for all of the sets together."""
+        return join_licences([part.licence for part in self.sets])
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.sets)
@@ -61,17 +62,20 @@ class Union:
         return (self[index] for index in range(len(self)))
 
 
-def open_union(location: str, open_dataset: Callable[[str], Dataset]) -> Union:
+def open_union(location: str, open_dataset: Callable[[str], Dataset], *, inside: tuple[Path, ...] = ()) -> Union:
     """Open a TOML file that names a class table and, for each set, its URI and which class becomes which.
 
     A class that `map` leaves out keeps its name where the table has it, and is void elsewhere. The table's path is as
-    seen from the file, those in URIs as seen from where the command runs. DataError for what cannot be read, a class
-    that the set or the table has not, or a set of which no class is left.
+    seen from the file, those in URIs as seen from where the command runs. `inside` are the unions that this one is a
+    set of. DataError for what cannot be read, a class that the set or the table has not, a set of which no class is
+    left, or a union that is a set of itself.
     """
     path = Path(location)
+    if any(same_file(path, outer) for outer in inside):
+        raise DataError(f"{path} is a set of itself, by way of {inside[-1]}. Remove it from the sets there.")
     found = _read_toml(path)
     classes = read_class_table(path.parent / found["classes"]).classes
-    sets = tuple(open_dataset(entry["data"]) for entry in found["set"])
+    sets = tuple(_open_set(entry["data"], open_dataset, (*inside, path)) for entry in found["set"])
     names = [c.name for c in classes]
     tables = tuple(
         _table(path, part, entry.get("map", {}), names) for part, entry in zip(sets, found["set"], strict=True)
@@ -79,17 +83,26 @@ def open_union(location: str, open_dataset: Callable[[str], Dataset]) -> Union:
     return Union(path.stem, classes, sets, tables)
 
 
+def _open_set(uri: str, open_dataset: Callable[[str], Dataset], inside: tuple[Path, ...]) -> Dataset:
+    scheme, _, location = uri.partition(":")
+    return open_union(location, open_dataset, inside=inside) if scheme == "union" else open_dataset(uri)
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(check_path(path, DataError).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Expected a file such as:\n{EXAMPLE}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is no TOML ({error}). Expected a file such as:\n{EXAMPLE}") from None
     sets = found.get("set", [])
     named = isinstance(found.get("classes"), str) and isinstance(sets, list) and len(sets) > 0
     if not named or not all(isinstance(entry, dict) and isinstance(entry.get("data"), str) for entry in sets):
         raise DataError(f"{path} lacks classes or a set with data. Expected a file such as:\n{EXAMPLE}")
+    for entry in sets:
+        mapping = entry.get("map", {})
+        if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
+            raise DataError(f"{path} has the map {mapping!r}; expected names for names, as in:\n{EXAMPLE}")
     return found
 
 

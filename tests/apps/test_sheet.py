@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from edge_seg.apps.cli import app
 from edge_seg.apps.sheet import RED, WIDTH_PX, WorstImages
 from edge_seg.errors import SinkError
+from edge_seg.runners.contract import read_onnx_spec
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.types import VOID, Frame
 
@@ -58,8 +59,31 @@ def test_eval_writes_a_sheet_beside_its_scores(tiny_model: Path, tmp_path: Path)
     assert sheet is not None and sheet.shape == (3 * 300, 4 * WIDTH_PX, 3)
 
 
-def test_a_sheet_that_is_no_png_is_told_before_any_work(tmp_path: Path) -> None:
-    command = ["eval", "nowhere.onnx", "--data", "camvid:nowhere", "--sheet", str(tmp_path / "worst.gif")]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("worst.gif", r"worst\.gif is no name of a sheet: expected one ending in \.png"),
+        ("nowhere/worst.png", r"worst\.png cannot be written: No such file or directory\. Choose a folder that exists"),
+        ("folder.png", r"folder\.png cannot be written: it is no ordinary file"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_told_before_any_work(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    command = ["eval", "nowhere.onnx", "--data", "camvid:nowhere", "--sheet", str(tmp_path / name)]
 
-    with pytest.raises(SinkError, match=r"worst\.gif is no name of a sheet: expected one ending in \.png"):
+    with pytest.raises(SinkError, match=message):
         CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_a_sheet_that_fails_costs_no_scores(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, content: bytes) -> None:
+        raise SinkError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr("edge_seg.apps.sheet.write_whole", fail)
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(tiny_model.read_bytes())
+    command = ["eval", str(path), "--data", "drive:frames=2,size=96x72", "--json", "--record", "--sheet"]
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "worst.png")])
+
+    assert isinstance(result.exception, SinkError)
+    assert read_onnx_spec(path).scores["drive seed 1 mIoU"] == json.loads(result.stdout)["miou"]

@@ -28,16 +28,6 @@ def image(height: int = 4, width: int = 6) -> UInt8Array:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def coloured(tmp_path: Path) -> Path:
-    """A folder with one picture, labelled in the colours of a table: road, void, car from left to right."""
-    labels = np.repeat(np.array([[(128, 64, 128), (0, 0, 0), (64, 0, 128)]], np.uint8), 4, axis=0).repeat(2, axis=1)
-    write(tmp_path / "mine" / "images" / "a.jpg", image())
-    write(tmp_path / "mine" / "labels" / "a.png", labels)
-    (tmp_path / "mine" / "classes.csv").write_text(TABLE)
-    return tmp_path / "mine"
-
-
 def test_a_folder_in_colours(coloured: Path) -> None:
     dataset = open_dataset(f"folder:{coloured}")
     frame = dataset[0]
@@ -109,6 +99,22 @@ def _colour_twice(root: Path) -> None:
     (root / "classes.csv").write_text(TABLE + "lorry,64,0,128\n")
 
 
+def _bad_first_number(root: Path) -> None:
+    (root / "classes.csv").write_text("other,0,0,300\nroad,128,64,128\ncar,64,0,128\n")
+
+
+def _first_number_missing(root: Path) -> None:
+    (root / "classes.csv").write_text("# mine\n\nother,0,0\nroad,128,64,128\ncar,64,0,128\n")
+
+
+def _labels_alone(root: Path) -> None:
+    write(root / "labels" / "b.png", np.zeros((4, 6), np.uint8))
+
+
+def _labels_shared(root: Path) -> None:
+    write(root / "images" / "a.png", image())
+
+
 def _nothing(root: Path) -> None:
     (root / "classes.csv").write_text("name,r,g,b\n")
 
@@ -132,6 +138,10 @@ def _nothing(root: Path) -> None:
         (_bad_line, r"classes\.csv, line 5: expected a name and three numbers from 0 to 255, found 'tree 1 2'"),
         (_big_number, r"classes\.csv, line 5: expected a name and three numbers"),
         (_colour_twice, r"line 5: the name or the colour of 'lorry,64,0,128' was given before"),
+        (_bad_first_number, r"classes\.csv, line 1: expected a name and three numbers .*, found 'other,0,0,300'"),
+        (_first_number_missing, r"classes\.csv, line 3: expected a name and three numbers .*, found 'other,0,0'"),
+        (_labels_alone, r"lacks the images of 1 of 2 label files in .*labels, the first b\.png\. Add its image"),
+        (_labels_shared, r"images holds a\.jpg and a\.png, which would share their labels\. Rename or remove one"),
         (_nothing, r"classes\.csv names 0 classes; 1 to 255 are possible"),
     ],
 )
@@ -140,6 +150,29 @@ def test_what_is_wrong_with_a_folder_is_told(coloured: Path, damage: Callable[[P
 
     with pytest.raises(DataError, match=message):
         list(open_dataset(f"folder:{coloured}"))
+
+
+def test_a_palette_counts_as_its_colours(coloured: Path, make_png: Callable[..., bytes]) -> None:
+    numbers = np.array([[0, 0, 1, 1, 1, 0]] * 4, np.uint8)
+    (coloured / "labels" / "a.png").write_bytes(make_png(numbers, 1, bytes([64, 0, 128, 128, 64, 128])))
+    truth = open_dataset(f"folder:{coloured}")[0].truth
+
+    assert truth is not None and truth[3].tolist() == [1, 1, 0, 0, 0, 1]
+
+    (coloured / "labels" / "a.png").write_bytes(make_png(numbers, 8, bytes([0, 0, 0, 128, 0, 0])))
+    with pytest.raises(
+        DataError, match=r"colour \(128, 0, 0\) at column 2, .* It is a palette picture: give the palette's colours in"
+    ):
+        list(open_dataset(f"folder:{coloured}"))
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+def test_label_pngs_of_few_bits_hold_the_tables_rows(coloured: Path, make_png: Callable[..., bytes], bits: int) -> None:
+    (coloured / "labels" / "a.png").write_bytes(make_png(np.array([[0, 1, 1, 0, 0, 0]] * 4, np.uint8), bits))
+
+    for scheme in ("folder", "mask"):
+        truth = open_dataset(f"{scheme}:{coloured}")[0].truth
+        assert truth is not None and truth[3].tolist() == [0, 1, 1, 0, 0, 0]
 
 
 def test_a_mask_of_many_values_is_told(coloured: Path) -> None:
@@ -222,61 +255,3 @@ def test_what_cityscapes_layout_lacks_is_told(tmp_path: Path, location: str, mes
 
     with pytest.raises(DataError, match=message):
         open_dataset("cityscapes:" + location.format(tmp_path))
-
-
-UNION = """classes = "classes.csv"
-[[set]]
-data = "folder:{0}"
-map = {{ road = "ground" }}
-[[set]]
-data = "drive:seed=1,size=96x72,frames=3"
-map = {{ Road = "ground", Pavement = "ground", Car = "car" }}
-"""
-
-
-def test_a_union_maps_classes_by_name_or_as_it_says(coloured: Path) -> None:
-    (coloured.parent / "classes.csv").write_text("car,64,0,128\nground,128,64,128\n")
-    (coloured.parent / "both.toml").write_text(UNION.format(coloured))
-
-    dataset = open_dataset(f"union:{coloured.parent}/both.toml")
-    frames = list(dataset)
-    drive = open_dataset("drive:seed=1,size=96x72,frames=3")[0].truth
-
-    assert (dataset.name, dataset.class_names, len(frames)) == ("both", ("car", "ground"), 4)
-    assert [frame.index for frame in frames] == [0, 1, 2, 3]
-    assert frames[0].truth is not None and frames[0].truth[0].tolist() == [1, 1, VOID, VOID, 0, 0]
-    assert drive is not None and frames[1].truth is not None
-    assert np.array_equal(frames[1].truth == 1, np.isin(drive, (3, 4)))
-    assert np.array_equal(frames[1].truth == 0, drive == 8)
-    assert dataset.licence == "Apache-2.0"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (("road = ", "rood = "), r"both\.toml maps 'rood', but mine has no such class\. It has: road, car"),
-        (('road = "ground"', 'road = "grund"'), r"maps 'grund', but its table has no such class\. It has: car, ground"),
-        (('classes = "classes.csv"', ""), r"lacks classes or a set with data\. Expected a file such as"),
-        (("[[set]]", "[set]"), r"both\.toml (is no TOML|lacks classes)"),
-        (("data = ", "data : "), r"both\.toml is no TOML"),
-    ],
-)
-def test_what_is_wrong_with_a_union_is_told(coloured: Path, change: tuple[str, str], message: str) -> None:
-    (coloured.parent / "classes.csv").write_text("car,64,0,128\nground,128,64,128\n")
-    (coloured.parent / "both.toml").write_text(UNION.format(coloured).replace(*change))
-
-    with pytest.raises(DataError, match=message):
-        open_dataset(f"union:{coloured.parent}/both.toml")
-
-
-def test_a_set_of_which_a_union_leaves_nothing_is_told(coloured: Path) -> None:
-    (coloured.parent / "trees.csv").write_text("tree,128,128,0\n")
-    (coloured.parent / "trees.toml").write_text(f'classes = "trees.csv"\n[[set]]\ndata = "folder:{coloured}"\n')
-
-    with pytest.raises(DataError, match=r"trees\.toml leaves no class of mine\. Map some: road, car"):
-        open_dataset(f"union:{coloured.parent}/trees.toml")
-
-
-def test_a_union_that_is_missing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.toml cannot be read: .*\. Expected a file such as"):
-        open_dataset(f"union:{tmp_path}/nowhere.toml")

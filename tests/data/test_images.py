@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from edge_seg.data.images import ImageFolder, label_paths, list_images, natural_key, read_image, read_labels
 from edge_seg.errors import DataError, SourceError
 from edge_seg.types import VOID, UInt8Array
+
+MakePng = Callable[..., bytes]
 
 
 def write(path: Path, image: UInt8Array) -> Path:
@@ -134,6 +137,31 @@ def test_a_lossy_picture_in_an_extended_webp_is_found_behind_its_other_chunks(tm
 
     with pytest.raises(DataError, match=r"a\.webp is compressed with loss"):
         read_labels(tmp_path / "a.webp", classes=3)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_label_pngs_of_few_bits_hold_the_numbers_themselves(tmp_path: Path, make_png: MakePng, bits: int) -> None:
+    labels = (np.arange(2 * 9).reshape(2, 9) % 2**bits).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(make_png(labels, bits))
+
+    assert read_labels(tmp_path / "a.png", classes=18).tolist() == labels.tolist()
+
+
+def test_a_one_bit_label_png_of_opencvs_is_no_void(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 1, 0]], np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), 255 * labels, [cv2.IMWRITE_PNG_BILEVEL, 1])
+
+    assert read_labels(tmp_path / "a.png", classes=2).tolist() == labels.tolist()
+
+
+def test_palette_labels_are_refused_with_the_cause(tmp_path: Path, make_png: MakePng) -> None:
+    palette = bytes([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    (tmp_path / "a.png").write_bytes(make_png(np.array([[0, 1, 2, 1]], np.uint8), 2, palette))
+
+    with pytest.raises(
+        DataError, match=r"a\.png is a palette picture; labels are .* of one channel\. Save it as one, of"
+    ):
+        read_labels(tmp_path / "a.png", classes=3)
 
 
 def test_grey_labels_in_three_channels_are_those_of_one(tmp_path: Path) -> None:
