@@ -73,7 +73,7 @@ def adopt(
     )
     adopted = adopt_file(model, target, options)
     report = {"file": str(target), **dataclasses.asdict(adopted)}
-    print_report(report, _describe(target, adopted), as_json=as_json)
+    print_report(report, _describe(target, adopted, rgb=rgb), as_json=as_json)
 
 
 def _check_choices(layout: str, white: int) -> None:
@@ -100,13 +100,15 @@ def _parse_triple(text: str, option: str) -> "Triple":
     return first, second, third
 
 
-def _describe(target: Path, adopted: "Adopted") -> str:
+def _describe(target: Path, adopted: "Adopted", *, rgb: bool) -> str:
     """What was written, for people."""
     spec = adopted.spec
     lines = [
         f"{target}: {spec.name} {spec.precision}, {spec.width}x{spec.height}, {len(spec.classes)} classes",
         f"  output {adopted.output!r}: {adopted.head}; mean and std: {adopted.normalised}; opset {adopted.opset}",
         f"  labels as the original's on {adopted.agreement:.2%} of the pixels of two drive frames",
+        f"  {'RGB' if rgb else 'BGR'}, mean and std are as told: no comparison shows whether the net was trained so. "
+        f"With labels: edge-seg eval {target} --data ...",
     ]
     if adopted.classes_seen == 1:
         lines.append("  Only one class occurs there, so look at a picture of the net's own: edge-seg run")

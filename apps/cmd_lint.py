@@ -25,10 +25,19 @@ def register(app: typer.Typer) -> None:
 def lint(
     model: Annotated[str, typer.Argument(help="Bundled name or path of an ONNX file.")],
     *,
-    target: Annotated[str, typer.Option(help="tensorrt, onnxruntime-x86, x86-novnni or onnxruntime-arm.")],
-    jetpack: Annotated[str | None, typer.Option(help="JetPack of the Jetson: 5, 6.0, 6.1, 7.0 or 7.2.")] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="openvino (in its dialect for CPUs), onnxruntime-x86, x86-novnni, onnxruntime-arm, tensorrt, or auto: "
+            "this machine."
+        ),
+    ],
+    jetpack: Annotated[
+        str | None, typer.Option(help="JetPack of the Jetson: 5.1, 6.0 to 6.2, 7.0 to 7.2; also as 6.2.1 or 6.")
+    ] = None,
     tensorrt: Annotated[
-        str | None, typer.Option(help="TensorRT: 8.5, 8.6, 10.3, 10.13, 10.16 or 11.4; 8.5 where not given.")
+        str | None,
+        typer.Option(help="TensorRT: 8.5, 8.6, 10.3, 10.13, 10.16 or 11.4, also as 8.5.2; 8.5 where not given."),
     ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Write a new file with what can be mended mechanically.")] = False,
     out: Annotated[Path | None, typer.Option(help="File of --fix; MODEL.fixed.onnx where not given.")] = None,
@@ -54,7 +63,7 @@ def lint(
         write_whole(written, loaded.SerializeToString())
     report = {
         "model": model,
-        "target": target,
+        "target": goal.target.name,
         "runtime": goal.runtime,
         "findings": [finding.to_dict() for finding in findings],
         "fixed": fixed,

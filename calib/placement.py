@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from edge_seg.export.graph import CLIPPING, WEIGHTED, Graph, attribute_of
+from edge_seg.export.graph import CLIPPING, WEIGHTED, Graph
 from edge_seg.export.target import Target
+from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS as FEWEST_CHANNELS  # calib.quantize has it from here
+from edge_seg.export.tensorrt_floats import gates, is_wide
 
 SAME_SCALE = frozenset({"Resize", "MaxPool"})
 """Operators that give no value that they were not given: in and out are quantized alike."""
@@ -14,9 +16,6 @@ FULL = WEIGHTED | CLIPPING | {"Add", "Concat", "MaxPool", "AveragePool", "Global
 """What CPU run-times compute in integers. Gates (Sigmoid, Mul) and attention stay in float."""
 
 POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
-
-FEWEST_CHANNELS = 16
-"""TensorRT's INT8 convolutions of fewer gain nothing over float ones (NVIDIA modelopt leaves them out too)."""
 
 Edge = tuple[str, int]
 """A node's name and the place of one of its inputs."""
@@ -58,7 +57,17 @@ def place(model: onnx.ModelProto, target: Target, known: frozenset[str], floats:
     """
     graph = Graph(model)
     left = floats | tail_nodes(graph)
-    return _minimal(graph, known, left) if target.minimal else _full(graph, known, left)
+    return _minimal(graph, known, left | _gate_nodes(graph)) if target.minimal else _full(graph, known, left)
+
+
+def _gate_nodes(graph: Graph) -> frozenset[str]:
+    """Names of the nodes from the mean of a picture to the factor of a Mul.
+
+    TensorRT computes a Sigmoid in float, and the rest is one value a channel: 8 bits would save no time there. The Mul
+    itself has no Q either: it reads its gate in float, and is in INT8 only where it reads 8 bits on both sides.
+    """
+    tensors = gates(graph)
+    return frozenset(node.name for node in graph.nodes if not tensors.isdisjoint(node.output))
 
 
 def _full(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Placement:
@@ -104,7 +113,7 @@ def _minimal(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Place
     weighted = [
         node
         for node in graph.nodes
-        if graph.has_weights(node) and node.input[0] in known and _is_wide(graph, node) and node.name not in left
+        if graph.has_weights(node) and node.input[0] in known and is_wide(graph, node) and node.name not in left
     ]
     names = frozenset(node.name for node in weighted)
     edges = {(node.name, 0) for node in weighted}
@@ -125,14 +134,6 @@ def _minimal(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Place
             if node.op_type == "Concat":
                 alike.append(frozenset({*(node.input[place] for place in inputs), node.output[0]}))
     return Placement(frozenset(edges), frozenset(tensors), names, _joined(alike))
-
-
-def _is_wide(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Whether a weighted node takes and gives FEWEST_CHANNELS at least."""
-    outer, inner = graph.constants[node.input[1]].dims[:2]
-    groups = attribute_of(node, "group", 1)
-    taken, given = (outer, inner * groups) if node.op_type == "ConvTranspose" else (inner * groups, outer)
-    return bool(min(taken, given) >= FEWEST_CHANNELS)
 
 
 def _identity(graph: Graph, node: onnx.NodeProto, quantized: frozenset[str]) -> list[int]:

@@ -11,7 +11,7 @@ from edge_seg.export import lint_tensorrt as tensorrt
 from edge_seg.export.graph import Graph, read_graph
 from edge_seg.export.lint_convolutions import float_convolution, small_convolution
 from edge_seg.export.lint_rules import Goal, Hit
-from edge_seg.export.target import find_target
+from edge_seg.export.target import targets_of
 from edge_seg.export.tensorrt_support import find_version
 
 SEVERITIES = ("refused", "float", "slow", "accuracy")
@@ -237,10 +237,12 @@ RULES = (
 def find_goal(target: str, jetpack: str | None = None, tensorrt: str | None = None) -> Goal:
     """The goal that a user names; for TensorRT the oldest version where none is named. ModelError for unknown names.
 
+    Of the two dialects of `openvino` it is that for CPUs, the first; `auto` is this machine's.
+
     >>> find_goal("tensorrt", "6.1").runtime
     'TensorRT 10.3'
     """
-    found = find_target(target)
+    (found, *_), _ = targets_of(target)
     return Goal(found, find_version(jetpack, tensorrt) if found.runtime == "tensorrt" else "")
 
 

@@ -15,12 +15,9 @@ from edge_seg.export.graph import (
     multiplications,
     name_of,
     params_of,
-    weight_source,
 )
 from edge_seg.export.lint_rules import Goal, Hit
-
-SMALL_CHANNELS = 16
-"""TensorRT convolves fewer channels faster in float."""
+from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS, gates, is_wide
 
 INTEGERS = (TensorProto.UINT8, TensorProto.INT8)
 CLOSE = 1e-6
@@ -30,13 +27,14 @@ CLOSE = 1e-6
 def float_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Input and weights of every convolution are quantized; for ONNX Runtime its output, too.
 
-    TensorRT keeps those of few channels in float on purpose.
+    For TensorRT those of few channels and those of gates are in float on purpose.
     """
     convolutions = [node for node in graph.of(*CONVOLUTIONS) if not in_tail(node)] if graph.is_quantized() else []
     total = sum(multiplications(graph, node) for node in convolutions)
+    gated = gates(graph) if goal.tensorrt else frozenset()
     for node in convolutions:
         found = _what_is_float(graph, node, goal)
-        if found and not (goal.tensorrt and is_small(graph, node)):
+        if found and not (goal.tensorrt and (node.output[0] in gated or not is_wide(graph, node))):
             yield Hit(name_of(node), found, multiplications(graph, node) / total if total else None)
 
 
@@ -88,15 +86,9 @@ def _clip_limits(graph: Graph, node: onnx.NodeProto) -> tuple[float, float]:
     return -np.inf if low is None else float(low.item()), np.inf if high is None else float(high.item())
 
 
-def is_small(graph: Graph, node: onnx.NodeProto) -> bool:
-    """True for a convolution of fewer than 16 channels on a side, each group by itself: a depthwise one is small."""
-    sides = graph.shapes.get(weight_source(graph, node), ())[:2]
-    return any(size is not None and size < SMALL_CHANNELS for size in sides)
-
-
 def small_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Convolutions of few channels stay in float."""
     for node in graph.of(*CONVOLUTIONS):
         quantized = graph.made_by("DequantizeLinear", node.input[0]) and dequantized_constant(graph, node.input[1])
-        if quantized and is_small(graph, node) and not in_tail(node):
-            yield Hit(name_of(node), "a quantized convolution of fewer than 16 channels on a side")
+        if quantized and not is_wide(graph, node) and not in_tail(node):
+            yield Hit(name_of(node), f"a quantized convolution of fewer than {FEWEST_CHANNELS} channels on a side")

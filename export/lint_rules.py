@@ -204,12 +204,30 @@ def uint8_activations(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 def _activations_of(graph: Graph, kind: int) -> Iterator[Hit]:
     for node in activations(graph):
-        source = node.input[0]
-        repeated = graph.made_by("QuantizeLinear" if node.op_type == "DequantizeLinear" else "DequantizeLinear", source)
-        readers = graph.readers_of(node.output[0])
-        converted = node.op_type == "DequantizeLinear" and {reader.op_type for reader in readers} == {"QuantizeLinear"}
-        if repeated is None and not converted and params_of(graph, node).type == kind:
-            yield Hit(source, f"{type_name(kind)} activations")
+        if params_of(graph, node).type == kind and not _is_converted(graph, node):
+            yield Hit(node.input[0], f"{type_name(kind)} activations")
+
+
+def _is_converted(graph: Graph, node: onnx.NodeProto) -> bool:
+    """True for a Q behind a DQ, a DQ behind a Q, and a DQ that every reader turns into another type."""
+    source, readers = node.input[0], graph.readers_of(node.output[0])
+    if node.op_type == "DequantizeLinear":
+        behind = [reader for one in readers for reader in _readers_behind(graph, one)]
+        return graph.made_by("QuantizeLinear", source) is not None or {r.op_type for r in behind} == {"QuantizeLinear"}
+    before = graph.maker.get(source)
+    if before is not None and _adds_ones(graph, before):
+        source = before.input[0]
+    return graph.made_by("DequantizeLinear", source) is not None
+
+
+def _readers_behind(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    return graph.readers_of(node.output[0]) if _adds_ones(graph, node) else [node]
+
+
+def _adds_ones(graph: Graph, node: onnx.NodeProto) -> bool:
+    """True for the Pad of the camera's bytes with which an adopted net begins (export/adopt_input.py)."""
+    camera = graph.made_by("DequantizeLinear", node.input[0]) if node.op_type == "Pad" else None
+    return camera is not None and graph.made_by("QuantizeLinear", camera.input[0]) is None
 
 
 def per_tensor_weights(graph: Graph, goal: Goal) -> Iterator[Hit]:

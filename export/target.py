@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_seg.errors import ModelError
+from edge_seg.export.tensorrt_support import MOST_OPSET
 from edge_seg.runners.cpu import CPUINFO, lacks_vnni
+
+COMMON = "10.3"
+"""The TensorRT whose opset is the limit, that of JetPack 6.1 and 6.2; of older ones `edge-seg lint` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Target:
     `activations` is uint8 (each tensor its own zero point) or int8 (symmetric, zero point 0). `weight_bits` of 7 keep
     the sum of two products below 2^15, where x86 without VNNI saturates. `minimal` placement quantizes the inputs of
     weighted operators and the identity side of a residual Add; else all inputs of all operators are. `integer_tail`
-    replaces up-sampling and argmax by whole numbers (calib.integer_tail).
+    replaces up-sampling and argmax by whole numbers (calib.integer_tail). `most_opset` is the newest opset of a model
+    that a file is written of.
     """
 
     name: str
@@ -33,7 +38,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("tensorrt", "tensorrt", "int8", minimal=True, integer_tail=False, most_opset=17),
+        Target("tensorrt", "tensorrt", "int8", minimal=True, integer_tail=False, most_opset=MOST_OPSET[COMMON]),
         Target("onnxruntime-x86", "onnxruntime"),
         Target("x86-novnni", "onnxruntime", weight_bits=7),
         Target("onnxruntime-arm", "onnxruntime", "int8"),

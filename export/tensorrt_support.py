@@ -13,8 +13,8 @@ FIRST_OPSET = 13
 MOST_OPSET = {"8.5": 17, "8.6": 17, "10.3": 20, "10.13": 22, "10.16": 24, "11.4": 25}
 """The newest opset by version of TensorRT."""
 
-JETPACK = {"5": "8.5", "6.0": "8.6", "6.1": "10.3", "7.0": "10.13", "7.2": "10.16"}
-"""TensorRT by JetPack; 6.2 has that of 6.1, 7.1 that of 7.0."""
+JETPACK = {"5.1": "8.5", "6.0": "8.6", "6.1": "10.3", "6.2": "10.3", "7.0": "10.13", "7.1": "10.13", "7.2": "10.16"}
+"""TensorRT by JetPack, whose third number changes nothing here."""
 
 OLDEST = "8.5"
 """Taken where none is named: what this one reads, the later ones read."""
@@ -53,15 +53,23 @@ def version_of(name: str) -> tuple[int, int]:
 def find_version(jetpack: str | None, tensorrt: str | None) -> str:
     """The TensorRT version that the user named, or the oldest; ModelError for one that is not in the tables.
 
-    >>> find_version("6.1", None), find_version(None, None)
-    ('10.3', '8.5')
+    Numbers behind the second do not matter; of a first one alone the oldest is taken.
+
+    >>> find_version("6.2.1", None), find_version(None, "10.3.0"), find_version("6", None), find_version(None, None)
+    ('10.3', '10.3', '8.6', '8.5')
     """
-    for given, known, what in ((jetpack, tuple(JETPACK), "JetPack"), (tensorrt, tuple(MOST_OPSET), "TensorRT")):
-        if given is not None and given not in known:
-            raise ModelError(f"No {what} {given!r} is known. Choose {', '.join(known[:-1])} or {known[-1]}.")
     if jetpack is not None:
-        return JETPACK[jetpack]
-    return tensorrt or OLDEST
+        return JETPACK[_find(jetpack, list(JETPACK), "JetPack")]
+    return OLDEST if tensorrt is None else _find(tensorrt, list(MOST_OPSET), "TensorRT")
+
+
+def _find(given: str, known: list[str], what: str) -> str:
+    """The first of the known versions, in their order, that begins as the given one does."""
+    numbers = given.split(".")
+    fits = [name for name in known if name.split(".")[: len(numbers)] == numbers[:2]]
+    if not fits or not all(number.isdecimal() for number in numbers):
+        raise ModelError(f"No {what} {given!r} is known. Choose {', '.join(known[:-1])} or {known[-1]}.")
+    return fits[0]
 
 
 def lacks_operator(operator: str, version: str) -> bool:

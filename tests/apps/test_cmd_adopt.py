@@ -75,6 +75,16 @@ def test_the_report_as_json(net: Path) -> None:
     assert (report["spec"]["name"], report["spec"]["width"]) == ("net", 96)
 
 
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_that_the_order_of_the_channels_is_not_checked_is_told(net: Path, order: str) -> None:
+    result = CliRunner().invoke(app, typed(net, "--size", "96x72", f"--{order.lower()}"), catch_exceptions=False)
+
+    text = said(result.stdout)
+    assert "labels as the original's on 100.00% of the pixels" in text
+    assert f"{order}, mean and std are as told: no comparison shows whether the net was trained so." in text
+    assert f"edge-seg eval {net.with_suffix('.edge.onnx')} --data" in text
+
+
 def test_one_class_alone_is_told(net: Path) -> None:
     model = onnx.load(net)
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, 1e6, 0], np.float32), "bias"))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.errors import EdgeSegError
+from edge_seg.export.target import target_here
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
 
@@ -68,6 +69,21 @@ def test_json_names_every_place(tiny_int8_model: Path) -> None:
     assert finding["count"] == len(finding["where"]) > 0
     assert set(finding) == {"rule", "severity", "where", "count", "found", "expected", "fix", "share"}
     assert (found["fixed"], found["written"]) == ([], None)
+
+
+def test_targets_that_quantize_chooses_for_are_known(tiny_int8_model: Path) -> None:
+    """The file is one for this machine."""
+    here = target_here().name
+
+    assert invoke(tiny_int8_model, "--target", "auto") == f"{tiny_int8_model} for {here}: nothing to complain of.\n"
+    assert report(tiny_int8_model, "--target", "openvino")["target"] in ("onnxruntime-x86", "x86-novnni")
+
+
+def test_a_jetson_is_named_by_the_number_that_it_prints(tiny_model: Path) -> None:
+    for option, version in (("--jetpack", "6.2.1"), ("--tensorrt", "10.3.0")):
+        found = report(tiny_model, "--target", "tensorrt", option, version, code=1)
+
+        assert found["runtime"] == "TensorRT 10.3"
 
 
 def test_many_places_are_counted_and_the_advice_stands_once(tiny_model: Path, tiny_int8_model: Path) -> None:
@@ -147,7 +163,7 @@ def test_wrong_usage_is_told(options: list[str], said: str, tiny_model: Path) ->
     [
         (["nowhere.onnx", "--target", "tensorrt"], "No model 'nowhere.onnx'"),
         (["TEXT", "--target", "tensorrt"], "is no ONNX model"),
-        (["edge-seg-s", "--target", "tpu"], "No target 'tpu'. Choose tensorrt"),
+        (["edge-seg-s", "--target", "tpu"], "No target 'tpu'. Choose auto, openvino"),
         (["edge-seg-s", "--target", "tensorrt", "--jetpack", "4.6"], "No JetPack '4.6' is known"),
         (["edge-seg-s-fp32", "--target", "tensorrt", "--fix", "--out", "no/a.onnx"], "no/a.onnx cannot be written"),
     ],

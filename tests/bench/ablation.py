@@ -1,22 +1,29 @@
 """What each part of a recipe brings: the same short training without it.
 
 python tests/bench/ablation.py --data camvid:PATH --out runs/ablation [--size 240x180] [--epochs 40] [--seeds 1,2]
+    [--only "the whole recipe" "drive frames" ...]
 
-Each variant is trained and evaluated once per seed; a finished one is not run again, an interrupted one goes on. The
-table tells, it chooses nothing: the recipe stays as it is.
+Each variant is trained once per seed and evaluated on the data set's test split and on rendered frames; a finished one
+is not run again, an interrupted one goes on. The table tells, it chooses nothing: the recipe stays as it is.
 """
 
 import argparse
 import dataclasses
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_seg.data import open_dataset
+from edge_seg.evaluate import evaluate
 from edge_seg.recipe import read_recipe
+from edge_seg.segmenter import open_segmenter
 from edge_seg.train import default_test, train_and_evaluate
 from edge_seg.training.options import TrainOptions
 
+DRIVE = "drive:seed=1,frames=200"
+WITH_VAL = "val among the training pictures"
 WITHOUT: dict[str, dict[str, dict[str, Any]]] = {
     "the whole recipe": {},
     "drive frames": {"samples": {"drive_share": 0.0}},
@@ -37,6 +44,7 @@ INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
     "cosine for poly": {"schedule": {"decay": "cosine"}},
     "ClassMix, half": {"samples": {"mix": 0.5}},
     "no class above 3 times the lightest": {"loss": {"most_weight": 3.0}},
+    WITH_VAL: {},
 }
 
 
@@ -44,23 +52,31 @@ def main() -> None:
     """Train what is missing, and print the table."""
     arguments = parse_arguments()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    found = {
-        name: [miou_of(name, changes, seed, arguments) for seed in seeds]
-        for name, changes in {**WITHOUT, **INSTEAD}.items()
-    }
-    whole = statistics.mean(found["the whole recipe"])
-    trained = f"{arguments.arch}, {arguments.size}, {arguments.epochs} epochs, seeds {arguments.seeds}"
-    print(f"| {trained} | mIoU | against it |")
+    variants = {name: changes for name, changes in {**WITHOUT, **INSTEAD}.items() if name in arguments.only}
+    found = {name: [mious_of(name, changes, seed, arguments) for seed in seeds] for name, changes in variants.items()}
+    print(f"| {arguments.arch}, {arguments.size}, {arguments.epochs} epochs, seeds {arguments.seeds} | test | drive |")
     print("|---|---|---|")
+    whole = list(zip(*found[next(iter(WITHOUT))], strict=True))
     for name, values in found.items():
-        kind = "" if name == "the whole recipe" else "without " if name in WITHOUT else "with "
-        mean = statistics.mean(values)
-        spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-        print(f"| {kind}{name} | {mean:.4f}{spread} | {mean - whole:+.4f} |")
+        kind = "" if name == next(iter(WITHOUT)) else "without " if name in WITHOUT else "with "
+        cells = (cell(mious, base) for mious, base in zip(zip(*values, strict=True), whole, strict=True))
+        print(f"| {kind}{name} | {' | '.join(cells)} |")
+
+
+def cell(mious: Sequence[float], whole: Sequence[float]) -> str:
+    """Mean of the seeds, their spread, and the mean difference from the whole recipe with the same seeds.
+
+    >>> cell([0.41, 0.43], [0.40, 0.41])
+    '0.4200 (0.4100 to 0.4300), +0.0150'
+    """
+    mean = statistics.mean(mious)
+    spread = f" ({min(mious):.4f} to {max(mious):.4f})" if len(mious) > 1 else ""
+    return f"{mean:.4f}{spread}, {mean - statistics.mean(whole):+.4f}"
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
+    names = [*WITHOUT, *INSTEAD]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -69,19 +85,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="240x180")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", default="1")
-    return parser.parse_args()
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="VARIANT")
+    arguments = parser.parse_args()
+    if names[0] not in arguments.only:
+        parser.error(f"--only: {names[0]!r} is what the others are compared with.")
+    return arguments
 
 
-def miou_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments: argparse.Namespace) -> float:
-    """mIoU on test of the variant, trained where it was not yet."""
+def mious_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments: argparse.Namespace) -> list[float]:
+    """mIoU of the variant on test and on drive frames, trained where it was not yet."""
     label = "".join(letter if letter.isalnum() else "-" for letter in name)
     folder: Path = arguments.out / f"{label}-{seed}"
-    result = folder / "scores.json"
+    result = folder / "mious.json"
     if not result.is_file():
         schedule = {**changes.get("schedule", {}), "epochs": arguments.epochs}
         width, height = (int(side) for side in arguments.size.split("x"))
         options = TrainOptions(
-            data=arguments.data,
+            data=train_and_val(arguments.data, arguments.out) if name == WITH_VAL else arguments.data,
             out=folder / "net.pt",
             run_dir=folder,
             arch=arguments.arch,
@@ -93,9 +113,23 @@ def miou_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments:
         options = dataclasses.replace(options, resume=options.last.is_file())
         scores = train_and_evaluate(options, default_test(arguments.data) or arguments.data)
         assert scores is not None
-        result.write_text(json.dumps(scores.to_dict()))
-    miou: float = json.loads(result.read_text())["miou"]
-    return miou
+        with open_segmenter(options.out) as segment:
+            drive = evaluate(segment, open_dataset(DRIVE))
+        result.write_text(json.dumps([scores.miou, drive.miou]))
+    mious: list[float] = json.loads(result.read_text())
+    return mious
+
+
+def train_and_val(data: str, folder: Path) -> str:
+    """The union of a data set's train and val splits, written into the folder."""
+    table = "".join(f"{c.name},{','.join(map(str, c.rgb))}\n" for c in open_dataset(data).classes)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "classes.csv").write_text(table)
+    scheme, _, path = data.removesuffix("/train").partition(":")
+    sets = "".join(f'[[set]]\ndata = "{scheme}:{Path(path).resolve()}/{split}"\n' for split in ("train", "val"))
+    union = folder / "train-and-val.toml"
+    union.write_text(f'classes = "classes.csv"\n{sets}')
+    return f"union:{union}"
 
 
 if __name__ == "__main__":

@@ -20,15 +20,15 @@ import onnx
 import peer_core
 import peer_quantizers
 from numpy.typing import NDArray
+from peer_pictures import choose_pictures, describe, shipped_pictures
 from peer_quantizers import ENVIRONMENTS, RECIPES
 from peer_scores import kept
 
-from edge_seg.calib.images import calibration_images, pick_indices
-from edge_seg.calib.manifest import manifest_images, read_manifest
 from edge_seg.calib.quantize import write_int8
 from edge_seg.calib.ranges import observe
-from edge_seg.data import open_dataset
+from edge_seg.calib.rung import Rung
 from edge_seg.errors import EdgeSegError
+from edge_seg.export.target import target_here
 from edge_seg.files import write_whole
 from edge_seg.runners.contract import check_contract, load_onnx, read_onnx_spec, write_spec
 from edge_seg.weights import BUNDLED, find_model
@@ -36,12 +36,13 @@ from edge_seg.weights import BUNDLED, find_model
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """An FP32 file, its pictures to calibrate with, and the folder of what is made of it."""
+    """An FP32 file, its pictures to calibrate with and what is told of them, and the folder of what is made of it."""
 
     name: str
     fp32: Path
     pictures: Path
     folder: Path
+    told: str
 
     @property
     def key(self) -> dict[str, str]:
@@ -52,27 +53,19 @@ class Net:
 def prepare(entry: str, options: Namespace) -> tuple[Net, Path]:
     """The net of a command line's entry, its pictures written, and our own INT8 file of it."""
     name, _, given = entry.partition("=")
-    fp32 = find_model(name)
-    title = read_onnx_spec(fp32).name
-    folder = options.out / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', title)}-{sha256(fp32)[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    source = options.data if options.manifest is None else options.manifest.read_text()
-    net = Net(title, fp32, folder / f"pictures-{hashlib.sha256(source.encode()).hexdigest()[:8]}.npy", folder)
-    if not net.pictures.is_file():
-        _write_array(net.pictures, calibration_set(fp32, options))
-    if given:
-        return net, find_model(given)
-    bundled = name.removesuffix("-fp32")
-    return net, find_model(bundled) if name != bundled in BUNDLED else our_int8(net)
-
-
-def calibration_set(fp32: Path, options: Namespace) -> NDArray[np.uint8]:
-    """Pictures uint8 [K, H, W, 3] BGR at the net's size."""
+    fp32, bundled = find_model(name), name.removesuffix("-fp32")
     spec = read_onnx_spec(fp32)
-    if options.manifest is not None:
-        return np.concatenate(list(manifest_images(read_manifest(options.manifest), spec)))
-    dataset = open_dataset(options.data)
-    return np.concatenate(list(calibration_images(dataset, spec, len(pick_indices(len(dataset), 120)))))
+    if not given and name != bundled in BUNDLED:
+        given = bundled
+    shipped = shipped_pictures(bundled) if given == bundled != name else ""
+    pictures = choose_pictures(spec, options, shipped)
+    folder = options.out / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', spec.name)}-{sha256(fp32)[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"pictures-{hashlib.sha256(pictures.key.encode()).hexdigest()[:8]}.npy"
+    net = Net(spec.name, fp32, path, folder, describe(pictures.name, shipped, given=bool(given)))
+    if not path.is_file():
+        _write_array(path, np.concatenate(list(pictures.read())))
+    return net, find_model(given) if given else our_int8(net)
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
@@ -87,7 +80,7 @@ def our_int8(net: Net) -> Path:
 
     def make() -> str:
         ranges = observe(load_onnx(net.fp32), (picture[None] for picture in np.load(net.pictures, mmap_mode="r")))
-        write_int8(net.fp32, out, ranges)
+        write_int8(net.fp32, out, ranges, Rung(target_here().name))
         return out.name
 
     kept(net.folder / "ours.json", net.key, make, of=out)

@@ -1,10 +1,15 @@
-"""Our INT8 files against those of other quantizers: same FP32 nets, same calibration pictures, same run-time, paired.
+"""Our INT8 files against those of other quantizers: same FP32 nets, same run-time, paired; pictures as below.
 
     python tests/bench/peers.py --data camvid:CamVid/train --test camvid:CamVid/test --envs ENVS --out runs/peers
 
 A net is a bundled one (`edge-seg-n-fp32`, compared with `edge-seg-n` as it is shipped), a pair `FP32.onnx=INT8.onnx`,
-or an FP32 file alone, which is quantized here for this machine's target by min-max ranges of the same pictures. The
-peers are `quantize_static` of ONNX Runtime, NNCF and nvidia-modelopt, each by its defaults and by what its
+or an FP32 file alone, which is quantized here for this machine's target by min-max ranges. All peers calibrate on the
+same pictures: those of --manifest, else 120 of --data spread evenly. So does ours of an FP32 file alone. A bundled file
+was calibrated on what the gates of `edge-seg quantize` set apart for it: 120 pictures of CamVid's train set, of other
+sequences than those that judged the ladder's rungs. With `--data camvid:PATH/train` and no manifest the peers get these
+pictures too; with other pictures, and for a pair, ours had its own. The table's head and results.json say which it was.
+
+The peers are `quantize_static` of ONNX Runtime, NNCF and nvidia-modelopt, each by its defaults and by what its
 documentation recommends (`peer_quantizers.py`), in an environment of its own under --envs, made with venv and pip where
 it is missing: together about 8 GB, of which modelopt takes 6.5.
 
@@ -53,19 +58,22 @@ def main() -> None:
     places = [int(i) for i in np.linspace(0, len(dataset) - 1, min(options.images, len(dataset))).round()]
     results: list[dict[str, Any]] = []
     peers: dict[str, Any] = {}
+    pictures: dict[str, str] = {}
     for entry in options.nets:
         net, ours = prepare(entry, options)
-        files = {"FP32": net.fp32, OURS: ours}
+        files, pictures[net.name] = {"FP32": net.fp32, OURS: ours}, net.told
         for recipe in options.recipes:
             if (made := quantized_by(recipe, net, options)) is not None:
                 title = RECIPES[recipe].title + (" (core)" if ".core." in made.path.name else "")
                 files[title], peers[f"{net.name}: {title}"] = made.path, made.told
         for runtime in options.runtimes:
             results += compare(net, files, runtime, dataset=dataset, places=places, options=options)
-    report = {"machine": machine(), "data": options.test, "images": len(places), "peers": peers, "rows": results}
+    report = {"machine": machine(), "data": options.test, "images": len(places), "calibration": pictures}
+    report |= {"peers": peers, "rows": results}
     write_whole(options.out / "results.json", json.dumps(report, indent=1).encode())
     used = sorted({f"{name} {version}" for told in peers.values() for name, version in told["packages"].items()})
-    print(f"{dataset.name}, {len(places)} images; {report['machine']}. The peers' packages: {', '.join(used)}.\n")
+    print(f"{dataset.name}, {len(places)} images; {report['machine']}. The peers' packages: {', '.join(used)}.")
+    print("".join(f"Calibrated, {name}: {told}.\n" for name, told in pictures.items()))
     print(f"{to_markdown(results)}\n\n{verdict(results)}")
 
 
@@ -73,8 +81,10 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nets", nargs="*", default=["edge-seg-n-fp32", "edge-seg-s-fp32"], metavar="FP32[=INT8]")
-    parser.add_argument("--data", required=True, help="set to calibrate with: 120 of its images, spread evenly")
-    parser.add_argument("--manifest", type=Path, help="pictures of `edge-seg calib images` instead")
+    parser.add_argument(
+        "--data", required=True, help="set to calibrate with: the bundled file's 120 images, or any 120"
+    )
+    parser.add_argument("--manifest", type=Path, help="pictures of `edge-seg calib images` instead, for every net")
     parser.add_argument("--test", required=True, help="labelled set to judge on")
     parser.add_argument("--images", type=int, default=10**6, help="of the judging set, spread evenly; all by default")
     parser.add_argument("--envs", type=Path, required=True, help="folder of the peers' environments")

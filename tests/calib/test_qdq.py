@@ -291,6 +291,17 @@ def test_a_gate_stays_in_float() -> None:
     assert nodes["Mul"].input[1] == "h"
 
 
+def test_tensorrt_gets_a_gate_in_float() -> None:
+    body = "g = GlobalAveragePool(x) c = Conv(g, w, b) r = Relu(c) d = Conv(r, w, b) h = Sigmoid(d) m = Mul(x, h)"
+    model = tiny_graph(f"{body} y = Conv(m, w, b)")
+    spans = dict.fromkeys(("x", "g", "c", "r", "d", "h", "m", "y"), (-4.0, 4.0))
+
+    nodes = {node.output[0]: node for node in write_qdq(model, spans, TENSORRT).graph.node}
+
+    assert [list(nodes[name].input) for name in "gcdm"] == [["x"], ["g", "w", "b"], ["r", "w", "b"], ["x", "h"]]
+    assert [node.input[0] for node in nodes.values() if node.op_type == "QuantizeLinear"] == ["m"]
+
+
 def test_a_concat_for_tensorrt_has_one_scale() -> None:
     model = tiny_graph("c = Conv(x, w, b) k = Concat<axis = 1>(c, x) y = AveragePool<kernel_shape = [1, 1]>(k)")
     spans = {"x": (-1.0, 1.0), "c": (-5.0, 2.0), "k": (-5.0, 2.0), "y": (-5.0, 2.0)}

@@ -174,6 +174,24 @@ def small(channels: int) -> onnx.ModelProto:
     return build(steps, {**constants, "w": WEIGHTS[:, :channels]}, {"x": (1, ["N", channels, 8, 8])})
 
 
+def depthwise() -> onnx.ModelProto:
+    """The clean graph with a group for each channel: 16 of them, which TensorRT runs in INT8."""
+    steps, constants = tensorrt_parts(w=WEIGHTS[:, :1])
+    steps[-1] = ("Conv", ["d", "wd"], "y", {**PADS, "group": CHANNELS})
+    return build(steps, constants)
+
+
+def squeezed() -> onnx.ModelProto:
+    """The clean graph, its output multiplied by the gate of its mean, which a convolution in float makes."""
+    steps: list[Step] = [
+        ("GlobalAveragePool", ["c"], "m", {}),
+        ("Conv", ["m", "w1"], "a", {}),
+        ("Sigmoid", ["a"], "g", {}),
+        ("Mul", ["c", "g"], "y", {}),
+    ]
+    return behind(steps, {"w1": WEIGHTS[:, :, :1, :1]})
+
+
 def transposed(scales: int) -> onnx.ModelProto:
     steps, constants = tensorrt_parts(ws=SCALES[:scales].squeeze(), wz=np.zeros(scales, np.int8).squeeze())
     steps[-1] = ("ConvTranspose", ["d", "wd"], "y", PADS)

@@ -15,7 +15,7 @@ from edge_seg.export.graph import multiplications, read_graph
 from edge_seg.export.lint import RULES, SEVERITIES, find_goal, lint
 from edge_seg.export.lint_fix import FIXES
 from edge_seg.export.target import TARGETS
-from edge_seg.export.tensorrt_support import JETPACK, MOST_OPSET, find_version
+from edge_seg.export.tensorrt_support import MOST_OPSET
 
 Make = Callable[[SimpleNamespace], onnx.ModelProto]
 TRT, X86, NOVNNI, ARM = "tensorrt", "onnxruntime-x86", "x86-novnni", "onnxruntime-arm"
@@ -73,7 +73,7 @@ CASES: dict[tuple[str, str], tuple[Make, Make]] = {
         lambda nets: nets.residual(branch=False, identity=True),
     ),
     ("quantized-in-vain", TRT): (lambda nets: nets.gated("Sigmoid"), lambda nets: nets.gated("Relu")),
-    ("small-convolution", TRT): (lambda nets: nets.small(15), lambda nets: nets.small(16)),
+    ("small-convolution", TRT): (lambda nets: nets.small(15), lambda nets: nets.depthwise()),
     ("double-quantization", TRT): (lambda nets: nets.twice(0.1), clean),
     ("per-tensor-weights", TRT): (
         lambda nets: nets.for_tensorrt(ws=nets.SCALES[0], wz=np.int8(0)),
@@ -133,16 +133,6 @@ def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: Simpl
     assert refusing == versions[: versions.index(first)]
 
 
-def test_jetpacks_have_their_tensorrt() -> None:
-    assert [find_version(jetpack, None) for jetpack in JETPACK] == ["8.5", "8.6", "10.3", "10.13", "10.16"]
-    with pytest.raises(ModelError, match=r"No JetPack '4\.6' is known\. Choose 5, 6\.0, 6\.1, 7\.0 or 7\.2"):
-        find_version("4.6", None)
-    with pytest.raises(ModelError, match=r"No TensorRT '9\.3' is known\. Choose 8\.5, .* or 11\.4"):
-        find_goal(TRT, tensorrt="9.3")
-    with pytest.raises(ModelError, match="No target 'tpu'"):
-        find_goal("tpu")
-
-
 @pytest.mark.parametrize(
     ("make", "rule", "found"),
     [
@@ -185,6 +175,26 @@ def test_rules_let_pass_what_only_looks_alike(nets: SimpleNamespace) -> None:
     steps, constants = nets.tensorrt_parts(w=nets.WEIGHTS[:, :4])
     model = nets.build([*steps[:2], ("Conv", ["d", "w"], "y", nets.PADS)], constants, {"x": (1, ["N", 4, 8, 8])})
     assert rules_of(model, TRT) == []
+    # So is the convolution of a gate, where TensorRT multiplies.
+    assert rules_of(nets.squeezed(), TRT) == []
+    assert "float-convolution" in rules_of(nets.squeezed(), X86)
+
+
+def test_bytes_in_the_midst_of_a_graph_are_no_camera(nets: SimpleNamespace) -> None:
+    """Only behind a Pad of bytes that came in as bytes is a Q of int8 exact."""
+    steps, constants = nets.cpu_parts(kind=np.int8)
+    pad: list[Any] = [("Pad", ["b", "none"], "p", {}), *nets.q_dq("p", "d")]
+    camera: list[Any] = [("DequantizeLinear", ["x", "s", "m"], "b", {}), *pad]
+    inner: list[Any] = [*nets.q_dq("x", "b", zero="m"), *pad]
+    constants |= {"m": np.uint8(128), "none": np.zeros(8, np.int64)}
+    bytes_in = {"x": (TensorProto.UINT8, ["N", nets.CHANNELS, 8, 8])}
+
+    def places(first: list[Any], inputs: Any) -> set[str]:  # noqa: ANN401
+        found = lint(nets.build([*first, *steps[2:]], constants, inputs), find_goal(X86))
+        return {place for finding in found if finding.rule == "int8-activations" for place in finding.where}
+
+    assert places(camera, bytes_in) == {"r"}
+    assert places(inner, None) == {"p", "r"}
 
 
 def test_the_worst_comes_first_and_places_are_gathered(nets: SimpleNamespace) -> None:
