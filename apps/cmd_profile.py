@@ -1,5 +1,6 @@
 """`edge-seg profile`: accuracy against latency, of the very files and in the very loop that will run."""
 
+import os
 import shlex
 import signal
 import sys
@@ -12,15 +13,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_seg.apps.sizes import parse_size
-from edge_seg.errors import import_extra
+from edge_seg.errors import EdgeSegError, import_extra
 from edge_seg.weights import find_model
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from edge_seg.apps.profile.compare import Change
+    from edge_seg.apps.profile.rows import Profile
+    from edge_seg.apps.profile.sizes import Sized
 
 ROUND_S = 0.5
+CAPTION = (
+    "Changes are ratios, of mIoU the difference; those of times and FPS are beyond what the machine as a whole changed "
+    "by. Where that is worse, the machine was slower, or all models are: profile again. none: nothing to draw an "
+    "interval from."
+)
+"""Below the table of --compare."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +62,12 @@ def profile(
     layers: Annotated[bool, typer.Option("--layers", help="Also the time of each layer, and the roofline.")] = False,
     soak: Annotated[str | None, typer.Option(help="Also run one combination for so long: 30m, 90s, 2h.")] = None,
     compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="OLD NEW", help="Instead: what is slower or less accurate in NEW; exit code 1 if any."),
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="OLD NEW",
+            help="Instead: what is worse in NEW. profile.json, or several with commas between. Exit code 1 if anything "
+            "is, 2 where they cannot be compared.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON on stdout.")] = False,
 ) -> None:
@@ -66,14 +79,12 @@ def profile(
         return
     if not models:
         raise typer.BadParameter("Give one or more models, such as edge-seg-s edge-seg-s-fp32.")
-    from edge_seg.apps.output import print_report
     from edge_seg.apps.profile.combinations import combine
     from edge_seg.apps.profile.measure import Plan
-    from edge_seg.apps.profile.pareto import parse_conditions, picked_text
-    from edge_seg.apps.profile.pareto import pick as pick_row
+    from edge_seg.apps.profile.pareto import parse_conditions
     from edge_seg.apps.profile.run_profile import Extras, profile_all
+    from edge_seg.apps.profile.sizes import make_rows
     from edge_seg.apps.profile.store import check_folder
-    from edge_seg.apps.report.table import profile_table
     from edge_seg.apps.sources import DEFAULT_SOURCE
 
     if pick is not None:
@@ -82,11 +93,25 @@ def profile(
     numbers = {"batches": _whole(batch, "--batch", 1), "threads": _whole(threads, "--threads", 0)}
     _check_inputs(data, source)
     check_folder(out)
-    artefacts = _artefacts(models, _split(sizes, "--sizes"), calib, out)
+    planned = _planned(models, _split(sizes, "--sizes"), calib, out)
+    artefacts = [(one.name, one.path) for one in planned] or [(model, find_model(model)) for model in models]
     rows = combine(artefacts, _split(runtimes, "--runtimes"), **numbers)
     plan = Plan(rounds, ROUND_S, source or data or DEFAULT_SOURCE, frames, data)
+    command = shlex.join(["edge-seg", *sys.argv[1:]])
     with ended_by_signals():
-        found = profile_all(rows, plan, out, extras, shlex.join(["edge-seg", *sys.argv[1:]]))
+        if planned:
+            rows = make_rows(planned, rows, plan, out, command)
+        found = profile_all(rows, plan, out, extras, command)
+    _print_profile(found, out, pick, as_json=as_json)
+
+
+def _print_profile(found: "Profile", out: Path, pick: str | None, *, as_json: bool) -> None:
+    """Print the table, where the reports are, and the row that was asked for."""
+    from edge_seg.apps.output import print_report
+    from edge_seg.apps.profile.pareto import pick as pick_row
+    from edge_seg.apps.profile.pareto import picked_text
+    from edge_seg.apps.report.table import profile_table
+
     print_report(found.to_dict(), profile_table(found), as_json=as_json)
     print(f"{out}: profile.json, profile.csv, profile.md and profile.html.", file=sys.stderr)
     if pick is not None:
@@ -121,58 +146,73 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _artefacts(models: Sequence[str], sizes: Sequence[str], calib: str | None, out: Path) -> list[tuple[str, Path]]:
-    """Name and path of what is to be measured; checkpoints are exported where sizes are asked for."""
+def _planned(models: Sequence[str], sizes: Sequence[str], calib: str | None, out: Path) -> "list[Sized]":
+    """What is to be made of checkpoints where sizes are asked for; nothing where not."""
     if not sizes:
         if calib is not None:
             raise typer.BadParameter("--calib belongs to --sizes. Quantize a model first: edge-seg quantize")
-        return [(model, find_model(model)) for model in models]
+        return []
     sides = [parse_size(size, "--sizes") for size in sizes]
     other = next((model for model in models if Path(model).suffix != ".pt"), None)
     if other is not None:
         raise typer.BadParameter(f"--sizes exports checkpoints (.pt) anew; {other} is none. Leave --sizes out.")
     import_extra("torch", "train")
-    from edge_seg.apps.profile.sizes import export_sizes
-    from edge_seg.apps.progress import progress
-    from edge_seg.data import open_dataset
+    from edge_seg.apps.profile.sizes import plan_sizes
 
-    calibration = None if calib is None else open_dataset(calib)
     paths = [find_model(model) for model in models]
     stems = [path.stem for path in paths]
     names = [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
-    with progress("export", len(paths) * len(sides) * (1 if calibration is None else 2)) as step:
-        return [
-            made
-            for path, name in zip(paths, names, strict=True)
-            for made in export_sizes(path, sides, out / "models", calibration=calibration, name=name, on_made=step)
-        ]
+    return [
+        sized
+        for path, name in zip(paths, names, strict=True)
+        for sized in plan_sizes(path, sides, out / "models", calib=calib, name=name)
+    ]
 
 
-def _compare(old: Path, new: Path, *, as_json: bool) -> None:
-    """Print what changed between two profiles; exit code 1 where something became worse."""
+def _compare(old: str, new: str, *, as_json: bool) -> None:
+    """Print what changed between profiles; exit code 1 where something is worse, 2 where they cannot be compared."""
     from edge_seg.apps.output import print_report
     from edge_seg.apps.profile.compare import compare_profiles
     from edge_seg.apps.profile.store import read_profile
 
-    changes = compare_profiles(read_profile(old), read_profile(new))
-    worse = any(change.worse for change in changes)
-    report = {"changes": [asdict(change) for change in changes], "worse": worse}
-    print_report(report, _changes_table(changes), as_json=as_json)
+    try:
+        changes = compare_profiles(*([read_profile(path) for path in _paths(side)] for side in (old, new)))
+        worse = any(change.worse for change in changes)
+        report = {"changes": [asdict(change) for change in changes], "worse": worse}
+        print_report(report, _changes_table(changes), as_json=as_json)
+    except EdgeSegError as error:
+        # A CI that is to stop where something is worse has to tell that from what says nothing: 1 is taken.
+        print(f"edge-seg: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
     if worse:
         raise typer.Exit(1)
+
+
+def _paths(text: str) -> list[Path]:
+    """The profiles of a side of --compare: a file, though its name may have a comma, or several."""
+    return [Path(text)] if os.path.isfile(text) else [Path(part) for part in _split(text, "--compare")]
 
 
 def _changes_table(changes: "Sequence[Change]") -> "Table":
     from rich.table import Table
 
     table = Table("combination", "", "old", "new", "change", "95 %", "", title="Old against new", title_justify="left")
+    table.caption, table.caption_justify = CAPTION, "left"
+    last = None
     for change in changes:
         numbers = (change.old, change.new, change.change)
-        interval = "" if change.low is None else f"{change.low:.4f} to {change.high:.4f}"
         cells = ("" if number is None else f"{number:.4f}" for number in numbers)
         told = ("worse" if change.worse else None, change.disturbed and f"disturbed: {change.disturbed}")
-        table.add_row(change.label, change.what, *cells, interval, ", ".join(filter(None, told)))
+        label = "" if change.label == last else change.label  # once for all its lines
+        table.add_row(label, change.what, *cells, _interval(change), ", ".join(filter(None, told)))
+        last = change.label
     return table
+
+
+def _interval(change: "Change") -> str:
+    if change.low is None:
+        return "" if change.change is None else "none"
+    return f"{change.low:.4f} to {change.high:.4f}"
 
 
 def _seconds(text: str) -> float:

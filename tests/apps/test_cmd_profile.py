@@ -91,20 +91,21 @@ def test_without_data_there_is_latency_alone(tiny_model: Path, tmp_path: Path) -
     assert found["settings"]["data"] == "none"
 
 
-def test_other_classes_cost_the_accuracy_alone(tiny_model: Path, write_camvid: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_other_classes_cost_the_accuracy_alone(tiny_model: Path, tmp_path: Path) -> None:
     import cv2
     import numpy as np
 
     for name in ("images", "labels"):
         (tmp_path / "set" / name).mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "set" / "images" / "a.png"), np.zeros((8, 8, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "set" / "labels" / "a.png"), np.zeros((8, 8), np.uint8))
+    for name in ("a.png", "b.png"):  # two, which make a rate
+        cv2.imwrite(str(tmp_path / "set" / "images" / name), np.zeros((8, 8, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / "set" / "labels" / name), np.zeros((8, 8), np.uint8))
     (tmp_path / "set" / "classes.csv").write_text("name,r,g,b\nRoad,1,2,3\nCow,4,5,6\n")
     words = [tiny_model, "--runtimes", "onnxruntime", "--data", f"folder:{tmp_path / 'set'}", *QUICK]
-    found = run(*words, "--source", "drive:seed=1,size=96x72", "--out", tmp_path / "out")
+    found = run(*words, "--out", tmp_path / "out")
 
     (row,) = found["rows"]
-    assert row["latency_ms"] is not None and row["accuracy"] is None
+    assert row["latency_ms"] is not None and row["loop"]["fps"] > 0 and row["accuracy"] is None
     assert "label 0 is Road there, but Sky in the model" in row["notes"][0]
 
 
@@ -142,26 +143,90 @@ def test_pick_names_the_best_and_its_command(profiled: Path, tiny_model: Path) -
     assert f"edge-seg run --model {tiny_model.parent}/tiny" in result.stdout
 
 
-def test_comparing_ends_with_one_where_something_is_worse(profiled: Path, tmp_path: Path) -> None:
-    old = read_profile(profiled / "profile.json")
-    first = old.rows[0]
-    assert first.latency_ms is not None
-    quick = replace(first.latency_ms, rounds=(first.latency_ms.p50,) * 5)
-    slow = replace(quick, p50=3 * quick.p50, rounds=(3 * quick.p50,) * 5)
-    for name, latency in (("quick", quick), ("slow", slow)):
-        (tmp_path / name).mkdir()
-        write_profile(replace(old, rows=(replace(first, latency_ms=latency),)), tmp_path / name)
-    compare = ["profile", "--compare", str(tmp_path / "quick" / "profile.json")]
+def compare(*words: str | Path) -> Any:  # noqa: ANN401
+    """What the command line does with two sides."""
+    return CliRunner().invoke(app, ["profile", "--compare", *map(str, words)], catch_exceptions=False)
 
-    same = CliRunner().invoke(app, [*compare, compare[-1]], catch_exceptions=False)
-    worse = CliRunner().invoke(
-        app, [*compare, str(tmp_path / "slow" / "profile.json"), "--json"], catch_exceptions=False
-    )
+
+@pytest.fixture(scope="module")
+def two_profiles(profiled: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """profile.json of one row, and of the same three times as slow."""
+    old = read_profile(profiled / "profile.json")
+    first, paths = old.rows[0], []
+    assert first.latency_ms is not None
+    for times in (1, 3):
+        latency = replace(first.latency_ms, p50=10.0 * times, rounds=(10.0 * times,) * 5)
+        paths.append(tmp_path_factory.mktemp("compared, of") / "profile.json")
+        write_profile(replace(old, rows=(replace(first, latency_ms=latency),)), paths[-1].parent)
+    return paths[0], paths[1]
+
+
+def test_comparing_ends_with_one_where_something_is_worse(two_profiles: tuple[Path, Path]) -> None:
+    quick, slow = two_profiles
+
+    same, worse = compare(quick, quick), compare(quick, slow, "--json")
 
     assert (same.exit_code, worse.exit_code) == (0, 1)
-    changes = json.loads(worse.stdout)["changes"]
-    assert [(change["what"], change["worse"]) for change in changes][:2] == [("p50 ms", True), ("mIoU", False)]
-    assert changes[0]["change"] == pytest.approx(3)
+    assert any("memory MB" in line and "│ none " in line for line in same.stdout.splitlines())  # no interval
+    changes = {change["what"]: change for change in json.loads(worse.stdout)["changes"]}
+    assert list(changes) == ["p50 ms", "p95 ms", "FPS", "memory MB", "mIoU"]
+    assert [what for what, change in changes.items() if change["worse"]] == ["p50 ms"]
+    assert changes["p50 ms"]["change"] == pytest.approx(3)
+
+
+def test_each_side_may_be_several_profiles(
+    two_profiles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, path in zip(("quick.json", "slow.json"), two_profiles, strict=True):
+        shutil.copy(path, name)
+
+    mixed = json.loads(compare("quick.json", "quick.json, slow.json", "--json").stdout)["changes"]
+
+    assert mixed[0]["new"] == pytest.approx((10 * 30) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {"machine": "another"}}, "The profiles have another machine"),
+        ({"rows": ()}, "The profiles share no combination"),
+        (None, "is no profile that this version reads"),
+    ],
+)
+def test_what_cannot_be_compared_is_no_regression(
+    change: dict[str, Any] | None,
+    message: str,
+    two_profiles: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if change is None:
+        (tmp_path / "profile.json").write_text("{}")
+    else:
+        write_profile(replace(read_profile(two_profiles[0]), **change), tmp_path)
+
+    for new in (tmp_path / "profile.json", tmp_path / "nowhere.json"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["profile", "--compare", str(two_profiles[0]), str(new)])
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert message in told[0] and "nowhere.json is no file" in told[1]
+
+
+def test_a_size_that_cannot_be_exported_is_an_error_of_its_row(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from edge_seg.apps.profile.sizes import plan_sizes
+
+    planned = plan_sizes(tiny_checkpoint, [(64, 48)], tmp_path / "models", calib=None, name="tiny")
+    planned[0].path.mkdir(parents=True)
+    words = [tiny_checkpoint, "--sizes", "64x48,96x72", "--runtimes", "onnxruntime", *QUICK]
+
+    found = run(*words, "--source", "drive:seed=1,size=96x72", "--out", tmp_path)
+
+    rows = {row["model"]: row for row in found["rows"]}
+    assert rows["tiny 96x72"]["latency_ms"]["p50"] > 0 and rows["tiny 96x72"]["width"] == 96
+    assert rows["tiny 64x48"]["error"].startswith("Not exported: ")
+    assert "tiny 64x48" in (tmp_path / "profile.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +260,6 @@ def test_wrong_usage_is_told(words: list[str], message: str, tmp_path: Path) -> 
         (["edge-seg-n", "--soak", "1s", "--runtimes", "all"], "--soak runs one combination of batch 1"),
         (["edge-seg-n", "--data", "camvid:nowhere"], "nowhere"),
         (["edge-seg-n", "--source", "rtsp://me:secret@there"], "Network addresses cannot be read"),
-        (["--compare", "nowhere.json", "nowhere.json"], "nowhere.json is no file"),
     ],
 )
 def test_bad_input_is_told_before_anything_is_measured(
