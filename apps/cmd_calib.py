@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_seg.apps import cmd_cache, cmd_sensitivity
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.errors import SinkError
 from edge_seg.files import check_path, same_file
 
@@ -49,6 +50,7 @@ def images(
     from edge_seg.calib.manifest import write_manifest
 
     _check_manifest(out)
+    check_calibration_data(*data)
     plan = plan_images(data, count, seed=seed)
     with progress("calib images", plan.candidates) as step:
         selection = pick_images(plan, model=model, on_image=step)
@@ -75,6 +77,8 @@ def observe(
     if (data is None) == (manifest is None):
         raise typer.BadParameter("Give either --data or --manifest.")
     _check_manifest(out)
+    if data is not None:
+        check_calibration_data(data)
     if manifest is not None and same_file(out, manifest):
         raise typer.BadParameter(f"--out {out} is the manifest itself. Choose another name.")
     source = find_model(model)
@@ -97,6 +101,7 @@ def _observe_manifest(model: Path, path: Path) -> "Ranges":
     from edge_seg.runners.contract import read_onnx_spec
 
     manifest = read_manifest(path)
+    check_calibration_data(*manifest.sources)
     pictures = manifest_images(manifest, read_onnx_spec(model))
     with progress("calibrate", len(manifest.pictures)) as step:
         return observe_images(open_fp32(model), pictures, pictures=manifest_hash(manifest), on_image=step)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cmd_export import check_out
-from edge_seg.apps.ladder import files_beside, quantize_behind_gates
+from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates
 from edge_seg.errors import SinkError
 from edge_seg.files import same_file
 
@@ -55,47 +56,52 @@ def quantize(
 ) -> None:
     """Quantize and say what was written."""
     from edge_seg.calib.gates import Gates
-    from edge_seg.calib.ranges import NAMES
     from edge_seg.calib.rung import Rung, read_rung
     from edge_seg.export.target import targets_of
     from edge_seg.weights import find_model, place_beside
 
-    gates = Gates(max_drop, max_class_drop, min_speedup)
-    if (data is None) == (ranges is None):
-        raise typer.BadParameter("Give either --data or --ranges.")
-    if method not in NAMES:
-        raise typer.BadParameter(f"--method {method}: expected {', '.join(NAMES)}.")
-    if rung is not None and (method, target, floats) != ("min-max", "auto", "fp32"):
-        raise typer.BadParameter(
-            "--rung says target, method and float itself. Leave --target, --method and --float out."
-        )
-    _check_floats(floats, target)
+    gates, asked = Gates(max_drop, max_class_drop, min_speedup), Rung(target, method, float_type=floats)
+    _check_usage(data, ranges, rung, asked)
     targets_of(target)  # fails before any work
     source = find_model(model)
     path = check_out(out or place_beside(source).with_suffix(".int8.onnx"), source)
-    wanted = read_rung(rung) if rung else Rung(target, method, float_type=floats)
     if gates == Gates():
         if as_json or sensitivity is not None:
             raise typer.BadParameter("--json and --sensitivity belong to gates. Add --max-drop or --min-speedup.")
+        wanted = read_rung(rung) if rung else asked
         _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
         return
-    if data is None or rung is not None or wanted != Rung(target):
+    if data is None or rung is not None or asked != Rung(target):
         raise typer.BadParameter(
             "Gates find the method on labelled pictures: give --data, no --method, --float or --rung."
         )
     if target == "tensorrt" and min_speedup is not None:
         raise typer.BadParameter("TensorRT is timed where its engine runs. Leave --min-speedup out.")
-    _check_gated(data, path, sensitivity)
-    quantize_behind_gates(
-        source, path, data, gates, target=target, images=images, sensitivity=sensitivity, as_json=as_json
-    )
+    _check_gated(path, sensitivity)
+    wish = Wish(target, images, sensitivity, copy_fp32=out is not None)
+    quantize_behind_gates(source, path, data, gates, wish=wish, as_json=as_json)
 
 
-def _check_gated(data: str, out: Path, sensitivity: Path | None) -> None:
-    """Wrong usage for pictures that are to tell how good the result is, and for files that would be replaced."""
-    split = data.rstrip("/").rpartition("/")[2]
-    if split in ("test", "val"):
-        raise typer.BadParameter(f"--data {data}: what is chosen on {split} cannot be measured there. Give train.")
+def _check_usage(data: str | None, ranges: Path | None, rung: Path | None, asked: "Rung") -> None:
+    """Wrong usage for options that do not go together, unknown names, and sets that a result is measured on."""
+    from edge_seg.calib.ranges import NAMES
+    from edge_seg.calib.rung import Rung
+
+    if (data is None) == (ranges is None):
+        raise typer.BadParameter("Give either --data or --ranges.")
+    if asked.method not in NAMES:
+        raise typer.BadParameter(f"--method {asked.method}: expected {', '.join(NAMES)}.")
+    if rung is not None and asked != Rung("auto"):
+        raise typer.BadParameter(
+            "--rung says target, method and float itself. Leave --target, --method and --float out."
+        )
+    _check_floats(asked.float_type, asked.target)
+    if data is not None:
+        check_calibration_data(data)
+
+
+def _check_gated(out: Path, sensitivity: Path | None) -> None:
+    """Wrong usage for files that would be replaced."""
     beside = files_beside(out)
     if sensitivity is not None and any(same_file(path, sensitivity) for path in beside):
         raise typer.BadParameter(f"--out {out} would replace {sensitivity}. Choose another name.")
@@ -124,7 +130,10 @@ def _write(source: Path, out: Path, *, data: str | None, ranges: Path | None, ru
     check_replayable(rung)
     graph = float_graph(open_fp32(source), rung)
     found = read_ranges(ranges, graph) if ranges else observe_data(graph, str(data), images)
-    rung = replace(rung, target=choose_target(graph, found, rung.target))
+    target = choose_target(
+        graph, found, rung.target, on_skipped=lambda note: print(f"Skipped: {note}", file=sys.stderr)
+    )
+    rung = replace(rung, target=target)
     spec = write_int8(source, out, found, rung)
     print(
         f"{out}: {spec.name} {spec.precision} for {rung.target}. Measure it: edge-seg eval {out} --data ...",

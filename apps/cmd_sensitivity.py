@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.errors import DataError, MissingExtraError, SinkError, import_extra
 from edge_seg.files import check_path, errors_of
 
@@ -54,6 +55,7 @@ def sensitivity(
 
     if method not in NAMES:
         raise typer.BadParameter(f"--method {method}: expected {', '.join(NAMES)}.")
+    check_calibration_data(data)
     chosen = targets_of(target)[0][0]
     source = find_model(model)
     folder = _check_folder(out or place_beside(source).with_suffix(".sensitivity"))

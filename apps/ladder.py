@@ -1,6 +1,7 @@
 """`edge-seg quantize` behind gates: the pictures for both of its ends, the ladder as a table, and what is written."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,22 +31,27 @@ ORDER_IMAGES = 6
 """Pictures by which layers are put in order, without a file of --sensitivity."""
 
 
-def quantize_behind_gates(
-    source: Path,
-    out: Path,
-    data: str,
-    gates: "Gates",
-    *,
-    target: str,
-    images: int,
-    sensitivity: Path | None,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a ladder is asked for besides its gates.
+
+    `images` to calibrate on; `sensitivity` is the file that gives the order of the layers; with `copy_fp32` the FP32
+    file is copied where it is the result itself.
+    """
+
+    target: str
+    images: int
+    sensitivity: Path | None
+    copy_fp32: bool
+
+
+def quantize_behind_gates(source: Path, out: Path, data: str, gates: "Gates", *, wish: Wish, as_json: bool) -> None:
     """Climb the ladder, print it, and write the file that it ends with; exit code 1 where none passes."""
     from edge_seg.apps.output import print_report
 
-    ladder = _measure(source, data, gates, target=target, images=images, sensitivity=sensitivity)
-    written = [] if ladder.chosen is None else _write_chosen(ladder, out)
+    ladder = _measure(source, data, gates, wish)
+    kept = ladder.chosen is None or (ladder.chosen.rung is None and not wish.copy_fp32)
+    written = [] if kept else _write_chosen(ladder, out)
     report = {
         "model": str(source),
         "gates": {"max_drop": gates.max_drop, "max_class_drop": gates.max_class_drop, "min_speedup": gates.min_speedup},
@@ -54,14 +60,12 @@ def quantize_behind_gates(
         "chosen": None if ladder.chosen is None else ladder.chosen.name,
         "written": [str(path) for path in written],
     }
-    print_report(report, ladder_table(ladder, written), as_json=as_json)
+    print_report(report, ladder_table(ladder, written, source), as_json=as_json)
     if ladder.chosen is None:
         raise typer.Exit(1)
 
 
-def _measure(
-    source: Path, data: str, gates: "Gates", *, target: str, images: int, sensitivity: Path | None
-) -> "Ladder":
+def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     from edge_seg.apps.progress import progress
     from edge_seg.calib.builder import Builder
     from edge_seg.calib.ladder import climb
@@ -72,10 +76,10 @@ def _measure(
     from edge_seg.calib.speed import ROUNDS
     from edge_seg.export.target import targets_of
 
-    known = None if sensitivity is None else list(layers_in(sensitivity).values())
     model = open_fp32(source)
-    calibration, pictures, gate = _pictures(model, data, images)
-    targets, runtime = targets_of(target)
+    known = None if wish.sensitivity is None else list(layers_in(wish.sensitivity, model).values())
+    calibration, pictures, gate = _pictures(model, data, wish.images)
+    targets, runtime = targets_of(wish.target)
     with progress("calibrate", None) as step:
         builder = Builder(model, pictures, calibration, on_image=step)
         first = [picture[0] for picture in pictures[:ORDER_IMAGES]]
@@ -103,8 +107,14 @@ def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, l
 
     dataset, spec = open_dataset(data), check_contract(model, "the model")
     check_classes(spec.class_names, dataset.class_names, dataset.name)
-    calibration, gate = split(dataset, images, GATE_IMAGES)
+    calibration, gate, halved = split(dataset, images, GATE_IMAGES)
     print(f"{calibration.name}; {gate.name}", file=sys.stderr)
+    if halved:
+        print(
+            f"Warning: names of {dataset.name} do not part it by sequences. It is halved, so that pictures of one "
+            "drive may calibrate and judge, and losses look smaller. Name them SEQUENCE_NUMBER, of several sequences.",
+            file=sys.stderr,
+        )
     if len(gate) < FEW_JUDGED:
         print(f"{len(gate)} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
     return calibration.name, list(calibration_images(calibration, spec, len(calibration))), gate
@@ -139,8 +149,11 @@ def _times(step: "Step") -> str:
     return "?" if step.speed is None else f"{step.speed.speedup:.2f}"
 
 
-def ladder_table(ladder: "Ladder", written: list[Path]) -> "Group":
-    """Each rung with what it lost and how fast it is; why rungs do not pass; then what was chosen."""
+def ladder_table(ladder: "Ladder", written: list[Path], source: Path) -> "Group":
+    """Each rung with what it lost and how fast it is; why rungs do not pass; then what was chosen.
+
+    `source` is the FP32 file.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -151,13 +164,15 @@ def ladder_table(ladder: "Ladder", written: list[Path]) -> "Group":
         passes = "no" if step.reasons else "yes"
         table.add_row(str(number), Text(step.name), f"{step.drop:+.4f}", worst, _times(step), passes)
     lines = [f"{number}: {'; '.join(step.reasons)}" for number, step in enumerate(ladder.steps, 1) if step.reasons]
-    return Group(table, *map(Text, [*lines, *ladder.skipped, _conclusion(ladder, written)]))
+    skipped = [f"Skipped: {note}" for note in ladder.skipped]
+    return Group(table, *map(Text, [*lines, *skipped, _conclusion(ladder, written, source)]))
 
 
-def _conclusion(ladder: "Ladder", written: list[Path]) -> str:
+def _conclusion(ladder: "Ladder", written: list[Path], source: Path) -> str:
     if ladder.chosen is None:
         return "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
     if ladder.chosen.rung is None:
-        runtime = ladder.chosen.runtime
-        return f"Chosen: {ladder.chosen.name}. {written[0]} is the FP32 file. Type: --runtime {runtime}"
+        file = f"{written[0]} is its copy" if written else "Nothing is written"
+        line = f"edge-seg run --model {(written or [source])[0]} --runtime {ladder.chosen.runtime}"
+        return f"Chosen: {ladder.chosen.name}, no INT8. {file}. Type: {line}"
     return f"Chosen: {ladder.chosen.name}. Written: {', '.join(map(str, written))}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edge_seg.calib.qat import GraphNet, QuantizedNet, untied
-from edge_seg.calib.quantize import method_for, open_fp32, write_int8
+from edge_seg.calib.quantize import check_int8, method_for, open_fp32, to_int8, write_int8
 from edge_seg.calib.ranges import Ranges, hash_of, write_ranges
 from edge_seg.calib.rung import Rung
 from edge_seg.calib.torch_graph import TorchGraph
@@ -56,7 +56,9 @@ def make_tuning(source: Path, ranges: Ranges, target: Target, method: str, *, op
     model = untied(open_fp32(source))
     spec = check_contract(model, str(source))
     check_runs_alike(source, model)
-    net = QuantizedNet(model, ranges.chosen(method_for(target, method)), target)
+    chosen = ranges.chosen(method_for(target, method))
+    check_int8(to_int8(model, chosen, target), target)  # else the training would end without a file
+    net = QuantizedNet(model, chosen, target)
 
     def write(spec: ModelSpec) -> None:
         write_files(net, model, ranges, method, spec=spec, files=files_of(options.out))

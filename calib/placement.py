@@ -6,7 +6,6 @@ import onnx
 
 from edge_seg.export.graph import CLIPPING, WEIGHTED, Graph
 from edge_seg.export.target import Target
-from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS as FEWEST_CHANNELS  # calib.quantize has it from here
 from edge_seg.export.tensorrt_floats import gates, is_wide
 
 SAME_SCALE = frozenset({"Resize", "MaxPool"})

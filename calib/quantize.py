@@ -1,11 +1,12 @@
 """Static INT8: ranges of pictures observed once, and a file written for a target."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx
+from onnx import TensorProto
 
 from edge_seg.calib.equalisation import equalise
 from edge_seg.calib.images import calibration_images, pick_indices
@@ -19,12 +20,18 @@ from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.float_ends import use_float_ends
 from edge_seg.export.target import Target, find_target, target_here, targets_of
+from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS
 from edge_seg.export.to_fp16 import to_fp16
 from edge_seg.files import write_whole
 from edge_seg.runners.contract import check_contract, load_onnx, write_spec
 from edge_seg.spec import ModelSpec
 from edge_seg.types import Dataset
 from edge_seg.weights import fp32_name
+
+QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+"""Operators that only a quantized graph has, beside those whose names begin with QLinear."""
+
+SHORT_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def quantize(
@@ -52,11 +59,12 @@ def quantize(
 def write_int8(model_path: Path, out: Path, ranges: Ranges, rung: Rung) -> ModelSpec:
     """Write the INT8 file of an FP32 ONNX, its ranges and a rung to `out`, without any data; return its spec.
 
-    DataError for a rung that cannot be written without its pictures.
+    DataError for a rung that cannot be written without its pictures; ModelError where nothing would be in 8 bits.
     """
     check_replayable(rung)
-    graph = float_graph(open_fp32(model_path), rung)
-    quantized = to_int8(graph, ranges_of(ranges, rung), find_target(rung.target), floats=frozenset(rung.floats))
+    graph, target = float_graph(open_fp32(model_path), rung), find_target(rung.target)
+    quantized = to_int8(graph, ranges_of(ranges, rung), target, floats=frozenset(rung.floats))
+    check_int8(quantized, target)
     if rung.float_type == "fp16":
         quantized = to_fp16(quantized, ranges.chosen("min-max"))
     write_whole(out, quantized.SerializeToString())
@@ -95,29 +103,86 @@ def method_for(target: Target, method: str) -> str:
     return "mse-symmetric" if method == "mse" and target.minimal else method
 
 
-def choose_target(model: onnx.ModelProto, ranges: Ranges, name: str) -> str:
-    """The dialect of a target's name; where it leaves the choice, the one whose INT8 file is faster here."""
-    (best, *others), runtime = targets_of(name)
-    if not others:
-        return best.name
+def choose_target(
+    model: onnx.ModelProto, ranges: Ranges, name: str, *, on_skipped: Callable[[str], None] = lambda note: None
+) -> str:
+    """The dialect of a target's name; where it leaves the choice, the one whose INT8 file is faster here.
+
+    `on_skipped` is told of a dialect that cannot be written for this model; ModelError where none can.
+    """
+    targets, runtime = targets_of(name)
+    if len(targets) == 1:
+        return targets[0].name
     with TemporaryDirectory() as folder:
-        for target in (best, *others):
-            graph = to_int8(model, ranges_of(ranges, Rung(target.name)), target)
-            Path(folder, f"{target.name}.onnx").write_bytes(graph.SerializeToString())
+        paths = _write_each(model, ranges, targets, Path(folder), on_skipped)
+        best, *others = paths
         for target in others:
-            pair = compare_speed(*((Path(folder, f"{one.name}.onnx"), runtime) for one in (best, target)))
+            pair = compare_speed(*((paths[one], runtime) for one in (best, target)))
             best = target if pair.speedup > CLEARLY_FASTER else best
-    return best.name
+    return best
+
+
+def _write_each(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    targets: Sequence[Target],
+    folder: Path,
+    on_skipped: Callable[[str], None],
+) -> dict[str, Path]:
+    """The INT8 files of the targets that can be written, by name, in their order; ModelError where none can."""
+    paths, notes = {}, []
+    for target in targets:
+        try:
+            graph = to_int8(model, ranges_of(ranges, Rung(target.name)), target)
+            check_int8(graph, target)
+        except ModelError as error:
+            notes.append(f"{target.name}: {error}")
+            continue
+        paths[target.name] = folder / f"{target.name}.onnx"
+        paths[target.name].write_bytes(graph.SerializeToString())
+    if not paths:
+        raise ModelError("\n".join(notes))
+    for note in notes:
+        on_skipped(note)
+    return paths
+
+
+def check_int8(graph: onnx.ModelProto, target: Target) -> None:
+    """ModelError where a graph that was written for `target` has nothing in 8 bits."""
+    if any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        return
+    narrow = f" It takes convolutions of {FEWEST_CHANNELS} channels and more." if target.minimal else ""
+    raise ModelError(
+        f"Nothing in the file would be INT8: the model has no layer that {target.name} quantizes, or all of them are "
+        f"left in float.{narrow} Choose another --target."
+    )
 
 
 def open_fp32(path: Path) -> onnx.ModelProto:
-    """The model at `path`; ModelError where it keeps another contract or is quantized already."""
+    """The model at `path`; ModelError where it keeps another contract, is quantized already or not of FP32."""
     model = load_onnx(path)
     check_contract(model, str(path))
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        other = fp32_name(path)
-        raise ModelError(f"{path} is quantized already. Give the FP32 file{'' if other is None else f', {other}'}.")
+    other = fp32_name(path)
+    advice = f"Give the FP32 file{'' if other is None else f', {other}'}."
+    for node in model.graph.node:
+        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
+            raise ModelError(f"{path} has a {node.op_type}: it is quantized already. {advice}")
+    for name, kind in _constant_types(model):
+        if kind in SHORT_FLOATS:
+            raise ModelError(
+                f"{path} is no FP32 model: {name} holds {TensorProto.DataType.Name(kind)}. {advice} FP16 beside INT8, "
+                "for TensorRT, is made of it: --target tensorrt --float fp16"
+            )
     return model
+
+
+def _constant_types(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
+    """Names and types of what a graph holds as initializers and in Constant nodes."""
+    for tensor in model.graph.initializer:
+        yield tensor.name, tensor.data_type
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            yield from ((node.output[0], a.t.data_type) for a in node.attribute if a.HasField("t"))
 
 
 def to_int8(
@@ -151,6 +216,6 @@ def _check_opset(model: onnx.ModelProto, target: Target) -> None:
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset > target.most_opset:
         raise ModelError(
-            f"The model has opset {opset}; {target.name} reads {target.most_opset} at most. Export it anew: edge-seg "
-            "export, or edge-seg adopt."
+            f"The model has opset {opset}; files for {target.name} are written up to {target.most_opset}. Export it "
+            "anew: edge-seg export, or edge-seg adopt."
         )

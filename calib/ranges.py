@@ -71,15 +71,18 @@ def observe(
     *,
     pictures: str = "",
     on_image: Callable[[], None] = lambda: None,
+    histograms: dict[str, Histogram] | None = None,
 ) -> Ranges:
     """Ranges of all float tensors of an FP32 graph over pictures uint8 [1, H, W, 3].
 
-    One pass; of each picture only histograms are kept. ModelError for values that are no numbers, and where the
-    pictures are one number everywhere or the logits the same at each pixel; between them a branch may be.
+    One pass; of each picture only histograms are kept, in `histograms` where that is given. ModelError for values that
+    are no numbers, and where the pictures are one number everywhere or the logits the same at each pixel; between them
+    a branch may be.
     """
     names = float_tensors(model)
     session = open_session(model, names)
-    histograms = {name: Histogram() for name in names}
+    histograms = {} if histograms is None else histograms
+    histograms.update((name, Histogram()) for name in names)
     moving: dict[str, Range] = {}
     count, alike = 0, True
     for image in images:

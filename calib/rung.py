@@ -19,8 +19,8 @@ from edge_seg.files import check_path, read_text
 
 FLOAT_TYPES = ("fp32", "fp16")
 
-NOTES = "layer"
-"""A table of measurements in the same file, which no file is made by."""
+MODEL, LAYERS = NOTES = ("model", "layer")
+"""The hash of a graph and a table of measurements on it, in the same file; no file is made by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def parse_rung(found: dict[str, Any], where: str) -> Rung:
     edge_seg.errors.DataError: mine.toml: method = 'best'; expected min-max, percentile, entropy, mse, ...
     """
     fields = {f.name: f for f in dataclasses.fields(Rung)}
-    values = {name: value for name, value in found.items() if name != NOTES}
+    values = {name: value for name, value in found.items() if name not in NOTES}
     for name, value in values.items():
         if name not in fields:
             raise DataError(f"{where} has no {name!r} to set. Choose of {', '.join(fields)}.")

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-from edge_seg.calib.rung import NOTES, Rung, read_rung
+from edge_seg.calib.placement import name_nodes
+from edge_seg.calib.ranges import hash_of
+from edge_seg.calib.rung import LAYERS, MODEL, Rung, read_rung
 from edge_seg.calib.sensitivity_kept import ClassIou, Setup
 from edge_seg.errors import DataError
 from edge_seg.files import read_text
@@ -108,19 +112,18 @@ class Sensitivity:
     def to_toml(self, floats: int = 0) -> str:
         """A rung (calib.rung) with the nodes of the `floats` worst layers in float, and each layer's numbers below.
 
-        What was not measured is left out.
+        The hash of the graph goes with them. What was not measured is left out.
         """
         rung = Rung(self.setup.target, self.setup.method, floats=self.floats(floats)).to_toml()
         told = f"# {self.model} on {self.setup.runtime}, {self.data}, {self.setup.images} images"
-        return "".join(
-            [*(f"{' '.join(line.split())}\n" for line in (told, *_LEGEND)), rung, *map(_to_table, self.layers)]
-        )
+        legend = [f"{' '.join(line.split())}\n" for line in (told, *_LEGEND)]
+        return "".join([*legend, f"{MODEL} = {json.dumps(self.setup.model)}\n", rung, *map(_to_table, self.layers)])
 
 
 def _to_table(layer: LayerEffect) -> str:
     values = {key: value for key, value in layer.to_dict().items() if value is not None}
     lines = [f"{key} = {_to_value(value)}\n" for key, value in values.items() if not isinstance(value, dict)]
-    return "".join([f"\n[[{NOTES}]]\n", *lines])
+    return "".join([f"\n[[{LAYERS}]]\n", *lines])
 
 
 def _to_value(value: object) -> str:
@@ -157,17 +160,41 @@ def worst_first(layers: Iterable[LayerEffect]) -> tuple[LayerEffect, ...]:
     return tuple(sorted(layers, key=rank))
 
 
-def layers_in(path: Path) -> dict[str, tuple[str, ...]]:
+def layers_in(path: Path, model: onnx.ModelProto | None = None) -> dict[str, tuple[str, ...]]:
     """The nodes of each layer by its name, worst first, from a file of `to_toml`; DataError where it names none.
 
-    The order is the file's, which a person may have changed.
+    The order is the file's, which a person may have changed. DataError also where they were measured on another FP32
+    graph than `model`, or have nodes that it has not.
     """
     read_rung(path)  # tells what is wrong with it
-    entries = tomllib.loads(read_text(path, DataError)).get(NOTES)
+    content = tomllib.loads(read_text(path, DataError))
     try:
-        found = {str(entry["name"]): tuple(map(str, entry.get("nodes", [entry["name"]]))) for entry in entries or []}
+        entries = content.get(LAYERS) or []
+        found = {str(entry["name"]): tuple(map(str, entry.get("nodes", [entry["name"]]))) for entry in entries}
     except (KeyError, TypeError, AttributeError):
         found = {}
     if not found:
         raise DataError(f"{path} names no layers. Measure them: edge-seg calib sensitivity")
+    if model is not None:
+        _check_model(path, content, found, model)
     return found
+
+
+def _check_model(
+    path: Path, content: dict[str, Any], layers: dict[str, tuple[str, ...]], model: onnx.ModelProto
+) -> None:
+    """DataError unless the layers are of the graph `model`; a file that a person wrote has no hash, and need not."""
+    wanted, measured = hash_of(model), content.get(MODEL)
+    if measured not in (None, wanted):
+        raise DataError(
+            f"{path} was measured on another model (graph {str(measured)[:12]}, not {wanted[:12]}). Measure this one: "
+            "edge-seg calib sensitivity"
+        )
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    name_nodes(named)
+    known = {node.name for node in named.graph.node}
+    if unknown := [node for nodes in layers.values() for node in nodes if node not in known]:
+        raise DataError(
+            f"{path} names {unknown[0]!r}, a node that the model has not. Measure it: edge-seg calib sensitivity"
+        )

@@ -58,3 +58,10 @@ def summarise(times: list[tuple[float, float]]) -> Speed:
     firsts, seconds = zip(*times, strict=True)
     median = statistics.median
     return Speed(median(firsts), median(seconds), median(ratios), min(ratios), max(ratios))
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO, which has to be installed, computes in BF16 on this CPU, by what it tells of it."""
+    from openvino import Core
+
+    return "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,9 +1,10 @@
 """A labelled set apart in two: pictures to calibrate on, and pictures of other sequences to judge the result by."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edge_seg.calib.images import FEWEST_IMAGES, pick_indices
-from edge_seg.calib.sequences import halves, sequences
+from edge_seg.calib.sequences import halves, named_sequences
 from edge_seg.data.subset import Subset
 from edge_seg.errors import DataError
 from edge_seg.types import Dataset
@@ -12,39 +13,51 @@ MOST_LOOKED_AT = 800
 """Pictures of a set, spread evenly, whose names are read."""
 
 
-def split(dataset: Dataset, calibration: int, gate: int) -> tuple[Subset, Subset]:
+class Sides(NamedTuple):
+    """What is calibrated on and what judges; `halved` where the two may share a sequence."""
+
+    calibration: Subset
+    gate: Subset
+    halved: bool
+
+
+def split(dataset: Dataset, calibration: int, gate: int) -> Sides:
     """At most `calibration` pictures to calibrate on, and `gate` of other sequences to judge by, each spread evenly.
 
     DataError where a side has too few.
     """
     looked = pick_indices(len(dataset), MOST_LOOKED_AT)
-    first, second = part([dataset[index].name for index in looked])
+    first, second, halved = part([dataset[index].name for index in looked])
     if min(len(first), len(second)) < FEWEST_IMAGES:
         raise DataError(
             f"{dataset.name} has {len(looked)} pictures, of which {len(first)} and {len(second)} are of different "
             f"sequences. Calibrating and judging need {FEWEST_IMAGES} each: give a larger set."
         )
-    return (
+    return Sides(
         _subset(dataset, [looked[place] for place in first], calibration, "to calibrate on"),
         _subset(dataset, [looked[place] for place in second], gate, "to judge by"),
+        halved,
     )
 
 
-def part(names: Sequence[str]) -> tuple[list[int], list[int]]:
+def part(names: Sequence[str]) -> tuple[list[int], list[int], bool]:
     """Places of the pictures to calibrate on, and of those to judge by: whole sequences, a third of all or more.
 
-    The largest sequences judge. Where one side then has too few pictures, the set is halved.
+    The largest sequences judge. Where one side then has too few pictures, or the names tell no sequences, the set is
+    halved with a gap at the middle, and the last value is True: both sides may be of one sequence.
 
     >>> part(["day_1", "dusk_1", "dusk_2", "dusk_3", "rain_1", "rain_2"])
-    ([0, 4, 5], [1, 2, 3])
+    ([0, 4, 5], [1, 2, 3], False)
     """
     calibration: list[int] = []
     judged: list[int] = []
-    for group in sorted(sequences(names), key=len, reverse=True):
+    groups = named_sequences(names)
+    for group in sorted(groups or halves(len(names)), key=len, reverse=True):
         (judged if 3 * len(judged) < len(names) else calibration).extend(group)
-    if min(len(calibration), len(judged)) < FEWEST_IMAGES <= len(names) // 3:
+    too_few = min(len(calibration), len(judged)) < FEWEST_IMAGES <= len(names) // 3
+    if too_few:
         calibration, judged = halves(len(names))
-    return sorted(calibration), sorted(judged)
+    return sorted(calibration), sorted(judged), too_few or not groups
 
 
 def _subset(dataset: Dataset, indices: list[int], wanted: int, purpose: str) -> Subset:

@@ -1,6 +1,6 @@
 """Ranges out of a histogram: where to clip a tensor that is given 256 levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,19 @@ def squared_error(centres: NDArray[np.float64], weights: NDArray[np.float64], sp
     zero = np.round(-least / scale)
     steps = np.clip(np.round(centres / scale) + zero, 0, levels - 1) - zero
     return float(np.average(np.square(steps * scale - centres), weights=weights))
+
+
+def least_error(histogram: Histogram, spans: Mapping[str, Range], *, symmetric: bool) -> str:
+    """The name of the span of least mean squared error; `symmetric` levels lie on both sides of zero alike."""
+    centres, weights = _centres(histogram)
+
+    def error(name: str) -> float:
+        least, most = spans[name]
+        end = max(-least, most)
+        span, levels = ((-end, end), LEVELS - 1) if symmetric else ((least, most), LEVELS)
+        return squared_error(centres, weights, span, levels)
+
+    return min(spans, key=error)
 
 
 def _centres(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -230,6 +230,17 @@ def unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
     return result
 
 
+def pad(inputs: Inputs, attributes: Attributes) -> Tensor:
+    """Pad with one number, at both ends of every axis."""
+    data, pads, value, axes = (*inputs, None, None)[:4]
+    mode = attributes.get("mode", b"constant").decode()
+    if mode != "constant" or axes is not None:
+        raise ModelError(f"Pad {mode}{' with axes' if axes is not None else ''} is not supported here.")
+    amounts = pads.tolist()
+    sides = [amounts[axis + end] for axis in reversed(range(data.ndim)) for end in (0, data.ndim)]
+    return F.pad(data, sides, value=0.0 if value is None else value.item())
+
+
 def arg_max(inputs: Inputs, attributes: Attributes) -> Tensor:
     """ArgMax; of equal values the first."""
     found: Tensor = inputs[0].argmax(attributes.get("axis", 0), keepdim=bool(attributes.get("keepdims", 1)))
@@ -267,6 +278,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Tensor]] = {
     "MatMul": lambda x, _: x[0] @ x[1],
     "MaxPool": max_pool,
     "Mul": lambda x, _: x[0] * x[1],
+    "Pad": pad,
     "Pow": lambda x, _: x[0] ** x[1],
     "QuantizeLinear": quantize_linear,
     "ReduceMean": reduce_mean,

@@ -27,6 +27,11 @@ class Extras:
     soak_s: float | None = None
 
 
+def machine_of_today() -> dict[str, str]:
+    """The machine in words, and whether what is timed goes before other processes there."""
+    return describe_machine() | {"timed": priority()}
+
+
 def settings_of(plan: Plan, machine: dict[str, str]) -> dict[str, str]:
     """What two rows have to share, in words."""
     return {
@@ -45,7 +50,7 @@ def profile_all(rows: Sequence[Row], plan: Plan, folder: Path, extras: Extras, c
     ModelError where no combination can be opened at all, and, once what there is has been written, where none gave
     anything.
     """
-    machine = describe_machine() | {"timed": priority()}
+    machine = machine_of_today()
     settings = settings_of(plan, machine)
     kept = kept_profile(folder, settings)
     rows = [describe(row) for row in rows]

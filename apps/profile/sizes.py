@@ -12,13 +12,11 @@ from pathlib import Path
 from edge_seg.apps.profile.child import last_words, run_child
 from edge_seg.apps.profile.measure import Plan
 from edge_seg.apps.profile.rows import Profile, Row
-from edge_seg.apps.profile.run_profile import settings_of
+from edge_seg.apps.profile.run_profile import machine_of_today, settings_of
 from edge_seg.apps.profile.store import kept_profile, write_profile
 from edge_seg.apps.progress import progress
 from edge_seg.data import open_dataset
-from edge_seg.devices.telemetry import describe as describe_machine
 from edge_seg.errors import EdgeSegError, ModelError
-from edge_seg.runners.timed import priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def make_rows(planned: Sequence[Sized], rows: Sequence[Row], plan: Plan, folder:
 
     DataError before any work where `folder` holds a profile with other settings, ModelError where no file can be made.
     """
-    machine = describe_machine() | {"timed": priority()}
+    machine = machine_of_today()
     settings = settings_of(plan, machine)
     kept = kept_profile(folder, settings) or Profile(command, machine, (), settings=settings)
     with progress("export", len(planned)) as step:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
 from edge_seg.errors import EdgeSegError
@@ -79,3 +80,58 @@ def test_bad_input_is_told_and_nothing_written(
 @pytest.mark.parametrize("arguments", [["--data", DRIVE], ["--out", "a.json"], ["--data", DRIVE, "--out", "a.txt"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["calib", "images", *arguments]).exit_code == 2
+
+
+UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata = "camvid:CamVid/{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("uris", "split"),
+    [
+        (["camvid:CamVid/test"], "test"),
+        (["cityscapes:Cityscapes/val/"], "val"),
+        (["camvid:CamVid/train", "films/test"], "test"),
+        (["union:test.toml"], "test"),
+        (["union:outer.toml"], "test"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["calib images --out c.json", "calib observe M --out r.json", "calib sensitivity M", "quantize M"]
+)
+def test_what_tells_the_result_is_not_calibrated_on(
+    command: str, uris: list[str], split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("test.toml").write_text(UNION.format("test"))
+    Path("outer.toml").write_text('classes = "c.csv"\n[[set]]\ndata = "union:test.toml"\n')
+    given = uris if "images" in command else uris[-1:]
+    data = [part for uri in given for part in ("--data", uri)]
+
+    result = CliRunner().invoke(app, [*command.split(), *data], env={"COLUMNS": "300", "TERM": "dumb"})
+
+    assert result.exit_code == 2
+    assert f"what is chosen on {split} cannot be measured there" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_val_beside_train_is_not_val_alone(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text(UNION.format("val"))
+    (tmp_path / "endless.toml").write_text(f'classes = "c.csv"\n[[set]]\ndata = "union:{tmp_path}/endless.toml"\n')
+    (tmp_path / "damaged.toml").write_text("set = 3")
+
+    check_calibration_data("camvid:CamVid/train", "camvid:CamVid/val")
+    for name in ("both", "endless", "damaged", "nowhere"):
+        check_calibration_data(f"union:{tmp_path}/{name}.toml")
+
+
+def test_a_manifest_of_test_is_not_observed(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    invoke("--data", DRIVE, "--images", 8, "--out", "c.json")
+    manifest = Path("c.json").read_text()
+    Path("c.json").write_text(manifest.replace(json.dumps(DRIVE), '"camvid:CamVid/test"'))
+
+    result = CliRunner().invoke(
+        app, ["calib", "observe", str(tiny_model), "--manifest", "c.json", "--out", "r.json"], env={"COLUMNS": "300"}
+    )
+
+    assert result.exit_code == 2 and "what is chosen on test" in result.output
+    assert not Path("r.json").exists()

@@ -8,6 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
+from edge_seg.apps.ladder import files_beside
+from edge_seg.calib.gates import Step
+from edge_seg.calib.ladder import Ladder
 from edge_seg.calib.rung import read_rung
 from edge_seg.errors import DataError
 
@@ -55,6 +58,7 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
     )
 
     assert "8 pictures to calibrate on" in result.stderr and "11 pictures to judge by" in result.stderr
+    assert "Warning: names of drive seed 3 do not part it by sequences. It is halved" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,7 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
         (("--data", SET, "--max-drop", "0.1", "--method", "mse"), "give --data, no --method"),
         (("--data", SET, "--min-speedup", "2", "--target", "tensorrt"), "timed where its engine runs"),
         (("--data", "camvid:CamVid/test", "--max-drop", "1"), "what is chosen on test cannot be measured there"),
+        (("--data", "camvid:CamVid/val"), "what is chosen on val cannot be measured there"),
         (("--data", SET, "--json"), "belong to gates"),
         (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
     ],
@@ -113,13 +118,13 @@ def test_too_few_pictures_for_two_parts(tiny_model: Path, tmp_path: Path) -> Non
 
 def test_a_model_for_another_opset_than_the_targets(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
-    model.opset_import[0].version = 18
+    model.opset_import[0].version = 21
     newer = tmp_path / "newer.onnx"
     onnx.save(model, newer)
 
     result = CliRunner().invoke(app, ["quantize", str(newer), "--data", SET, "--images", "8", "--target", "tensorrt"])
 
-    assert "opset 18; tensorrt reads 17 at most" in str(result.exception)
+    assert "opset 21; files for tensorrt are written up to 20" in str(result.exception)
     assert list(tmp_path.iterdir()) == [newer]
 
 
@@ -144,3 +149,44 @@ def test_a_manifest_is_not_replaced_by_its_ranges(tiny_model: Path, tmp_path: Pa
     arguments = ["calib", "observe", str(tiny_model), "--manifest", str(manifest), "--out", str(manifest)]
     assert CliRunner().invoke(app, arguments).exit_code == 2
     assert manifest.read_bytes() == before
+
+
+def bf16_ladder(content: bytes) -> Ladder:
+    """One that ends with the FP32 file."""
+    step = Step("FP32 file on openvino-bf16", None, "openvino-bf16", 0.5, 0.0, {"Road": 0.0}, None, ())
+    return Ladder((step,), step, content, skipped=("INT8: no layer",))
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["as it comes", "with --out"])
+def test_a_ladder_that_ends_in_bf16_writes_fp32_under_no_int8_name(
+    named: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: bf16_ladder(tiny_model.read_bytes()))
+    monkeypatch.setenv("COLUMNS", "400")
+    model, out = tmp_path / "mine.onnx", tmp_path / "mine.int8.onnx"
+    model.write_bytes(tiny_model.read_bytes())
+    for stale in files_beside(out):
+        stale.write_text("of an earlier INT8 file")
+    before = sorted(tmp_path.iterdir())
+
+    result = CliRunner().invoke(
+        app, ["quantize", str(model), *LOOSE, *(["--out", str(out)] if named else [])], catch_exceptions=False
+    )
+
+    told = " ".join(result.stdout.split())
+    run = f"Type: edge-seg run --model {out if named else model} --runtime openvino-bf16"
+    assert result.exit_code == 0 and run in told and "Skipped: INT8: no layer" in told
+    if named:
+        assert out.read_bytes() == model.read_bytes() and f"{out} is its copy." in told
+        assert not any(stale.exists() for stale in files_beside(out))
+    else:
+        assert sorted(tmp_path.iterdir()) == before and "Nothing is written." in told
+
+
+def test_a_sensitivity_of_another_model_ends_before_any_work(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('model = "abc"\n[[layer]]\nname = "head"\n')
+
+    arguments = ["quantize", str(tiny_model), "--data", "nowhere:", "--max-drop", "1", "--sensitivity", str(path)]
+    with pytest.raises(DataError, match=r"s\.toml was measured on another model"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

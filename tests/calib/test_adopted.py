@@ -196,3 +196,28 @@ def above(nodes: dict[str, onnx.NodeProto], tensors: list[str]) -> set[str]:
             found.add(name)
             tensors += [] if nodes[name].op_type == "GlobalAveragePool" else nodes[name].input
     return found
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_adopted_net_with_padding_can_be_fine_tuned(target: str, write_net: Net) -> None:
+    """Its plane of ones is a Pad, which trains as the file computes it."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    from edge_seg.calib.fine_tune import check_runs_alike
+    from edge_seg.calib.qat import QuantizedNet
+    from edge_seg.models.deploy import normalise
+
+    path, ranges = adopted(write_net(1))
+    model = open_fp32(path)
+    assert any(node.op_type == "Pad" for node in model.graph.node)
+    check_runs_alike(path, model)
+
+    net = QuantizedNet(model, ranges.chosen("min-max"), TARGETS[target])
+    logits = net(normalise(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)))
+    logits.square().mean().backward()
+
+    assert all(weight.grad is not None and weight.grad.any() for weight in net.weights)
+    write_int8(path, path.with_name("int8.onnx"), ranges, Rung(target))
+    full = torch.nn.functional.interpolate(logits, size=IMAGES.shape[1:3], mode="bilinear")
+    with open_runner(path.with_name("int8.onnx"), "onnxruntime") as runner:
+        assert (runner.infer(IMAGES) == full.argmax(1).numpy()).mean() > 0.98

@@ -140,3 +140,12 @@ def test_a_graph_that_pytorch_runs_otherwise_is_refused(tiny_model: Path, monkey
 
     with pytest.raises(ModelError, match=r"tiny.onnx: PyTorch agrees with ONNX Runtime on .* of the pixels"):
         check_runs_alike(tiny_model, open_fp32(tiny_model))
+
+
+def test_a_training_that_would_end_without_int8_is_refused(
+    tiny_model: Path, ranges: Ranges, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_seg.export.tensorrt_floats.FEWEST_CHANNELS", 10**6)
+
+    with pytest.raises(ModelError, match="Nothing in the file would be INT8: the model has no layer that tensorrt "):
+        make_tuning(tiny_model, ranges, TARGETS["tensorrt"], "min-max", options=short_run(tmp_path))

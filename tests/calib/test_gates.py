@@ -52,22 +52,43 @@ def test_a_gate_of_nothing_lets_no_loss_pass(loss: float, passes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "judged"),
-    [({"a": 30, "b": 10, "c": 10}, 30), (dict.fromkeys("abcdefghij", 10), 40), ({"a": 50, "b": 2}, 23)],
+    ("groups", "judged", "shared"),
+    [
+        ({"a": 30, "b": 10, "c": 10}, 30, set()),
+        (dict.fromkeys("abcdefghij", 10), 40, set()),
+        ({"a": 50, "b": 2}, 23, {"a"}),  # b alone would be too few: the set is halved
+    ],
 )
-def test_whole_sequences_judge_a_third_at_least(groups: dict[str, int], judged: int) -> None:
+def test_whole_sequences_judge_a_third_at_least(groups: dict[str, int], judged: int, shared: set[str]) -> None:
     names = [f"{group}_{number}" for group, count in groups.items() for number in range(count)]
 
-    calibration, gate = part(names)
+    calibration, gate, halved = part(names)
 
     assert len(gate) == judged and not set(calibration) & set(gate)
-    if judged != 23:  # the set that is halved
-        assert not {names[place][0] for place in calibration} & {names[place][0] for place in gate}
+    assert {names[place][0] for place in calibration} & {names[place][0] for place in gate} == shared
+    assert halved == bool(shared)
+
+
+def test_cityscapes_is_parted_by_its_cities() -> None:
+    """Its official names have a sequence number, which most pictures have for themselves."""
+    cities = {"aachen": 12, "bad-honnef": 9, "ulm": 30}
+    names = [f"{city}_{n:06d}_000019_leftImg8bit" for city, count in cities.items() for n in range(count)]
+
+    calibration, gate, halved = part(names)
+
+    assert not halved
+    assert {names[place].partition("_")[0] for place in gate} == {"ulm"}
+    assert {names[place].partition("_")[0] for place in calibration} == {"aachen", "bad-honnef"}
+
+
+def test_names_that_tell_no_sequences_are_told() -> None:
+    assert part([f"{n:06d}" for n in range(40)])[2]
 
 
 def test_a_drive_is_halved_with_a_gap() -> None:
-    calibration, gate = split(Drive(1, 96, 72, 100), 20, 20)
+    calibration, gate, halved = split(Drive(1, 96, 72, 100), 20, 20)
 
+    assert halved
     assert max(gate.indices) + 11 <= min(calibration.indices)
     assert [frame.index for frame in gate] == list(gate.indices)
 
@@ -108,13 +129,16 @@ def test_damaged_ranges_are_told(change: dict[str, object]) -> None:
         parse_ranges(json.dumps(json.loads(text) | change), "r.json")
 
 
-def test_a_graph_of_a_newer_opset_gets_a_tail_that_runs(tiny_model: Path, ranges: Ranges, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target", "opset"), [("onnxruntime-x86", 18), ("tensorrt", 18), ("tensorrt", 20)])
+def test_a_graph_of_a_newer_opset_gets_a_file_that_runs(
+    target: str, opset: int, tiny_model: Path, ranges: Ranges, tmp_path: Path
+) -> None:
     model = onnx.load(tiny_model)
-    model.opset_import[0].version = 18
+    model.opset_import[0].version = opset
     images = Drive(2, 96, 72, 1)[0].image[None]
 
     path = tmp_path / "int8.onnx"
-    onnx.save(to_int8(model, ranges.chosen("min-max"), find_target("onnxruntime-x86")), path)
+    onnx.save(to_int8(model, ranges.chosen("min-max"), find_target(target)), path)
 
     with open_runner(path, "onnxruntime") as newer, open_runner(tiny_model, "onnxruntime") as exact:
         assert (newer.infer(images) == exact.infer(images)).mean() > 0.9

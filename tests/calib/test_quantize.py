@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edge_seg.calib.images import pick_indices
 from edge_seg.calib.input_cut import cut_input
 from edge_seg.calib.integer_tail import bilinear_taps, use_integer_tail
-from edge_seg.calib.quantize import quantize
+from edge_seg.calib.placement import name_nodes
+from edge_seg.calib.quantize import choose_target, open_fp32, quantize, write_int8
+from edge_seg.calib.ranges import observe
+from edge_seg.calib.rung import Rung
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.graph import Graph
+from edge_seg.export.target import TARGETS
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
 
@@ -169,6 +173,72 @@ def test_a_quantized_file_is_refused(tiny_int8_model: Path, tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"quantized already. Give the FP32 file"):
         quantize(tiny_int8_model, tmp_path / "twice.onnx", Drive(1, 96, 72, 10))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "ConvInteger",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearGlobalAveragePool",
+    ],
+)
+def test_whatever_is_quantized_is_refused(operator: str, tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.graph.node.append(helper.make_node(operator, ["image"], ["more"]))
+    onnx.save(model, tmp_path / "other.onnx")
+
+    with pytest.raises(ModelError, match=f"has a {operator}: it is quantized already. Give the FP32 file"):
+        open_fp32(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("kind", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("in_node", [False, True])
+def test_shorter_floats_are_refused(kind: str, in_node: bool, tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    half = helper.make_tensor("half", getattr(onnx.TensorProto, kind), [1], [1.0])
+    if in_node:
+        model.graph.node.append(helper.make_node("Constant", [], ["half"], value=half))
+    else:
+        model.graph.initializer.append(half)
+    onnx.save(model, tmp_path / "other.onnx")
+
+    with pytest.raises(ModelError, match=rf"is no FP32 model: half holds {kind}\. Give the FP32 file.*--float fp16"):
+        open_fp32(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_file_without_anything_in_int8_is_not_written(target: str, tiny_model: Path, tmp_path: Path) -> None:
+    model = open_fp32(tiny_model)
+    name_nodes(model)
+    ranges = observe(model, (image[None] for image in IMAGES))
+    onnx.save(model, tmp_path / "named.onnx")
+    rung = Rung(target, floats=tuple(node.name for node in model.graph.node))
+
+    with pytest.raises(ModelError, match=f"Nothing in the file would be INT8: the model has no layer that {target} "):
+        write_int8(tmp_path / "named.onnx", tmp_path / "out.onnx", ranges, rung)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_of_the_two_dialects_one_that_cannot_be_written_is_skipped(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_fp32(tiny_model)
+    ranges = observe(model, (image[None] for image in IMAGES))
+    model.opset_import[0].version = 21
+    several = (TARGETS["tensorrt"], TARGETS["onnxruntime-x86"])
+    monkeypatch.setattr("edge_seg.calib.quantize.targets_of", lambda name: (several, "onnxruntime"))
+    notes: list[str] = []
+
+    assert choose_target(model, ranges, "openvino", on_skipped=notes.append) == "onnxruntime-x86"
+    assert len(notes) == 1 and notes[0].startswith("tensorrt: The model has opset 21; files for tensorrt are written")
+
+    model.opset_import[0].version = 22
+    with pytest.raises(ModelError, match=r"(?s)tensorrt: The model has opset 22.*onnxruntime-x86: The model has"):
+        choose_target(model, ranges, "openvino")
 
 
 def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:

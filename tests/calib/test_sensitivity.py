@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edge_seg.calib.ranges import hash_of
 from edge_seg.calib.rung import read_rung
 from edge_seg.calib.sensitivity import LayerEffect, Sensitivity, layers_in, worst_first
 from edge_seg.calib.sensitivity_kept import Evaluations, Setup
@@ -169,6 +170,7 @@ def test_the_toml_is_a_rung_that_tells_the_layers_apart(tmp_path: Path) -> None:
     path = tmp_path / "sensitivity.toml"
     path.write_text(found.to_toml(1), encoding="utf-8")
 
+    assert 'model = "m"\n' in path.read_text(encoding="utf-8")
     rung = read_rung(path)
     assert (rung.target, rung.method, rung.floats) == ("tensorrt", "mse-symmetric", ('/net/a"b', "relu"))
     assert list(layers_in(path)) == ['/net/a"b', "é"]
@@ -194,3 +196,27 @@ def test_a_layer_that_a_person_adds_needs_a_name_alone(tmp_path: Path) -> None:
     path.write_text('[[layer]]\nname = "head"\n')
 
     assert layers_in(path) == {"head": ("head",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('model = "{hash}"\n', None),
+        ("", None),
+        (
+            'model = "abcdefabcdef00"\n',
+            r"mine\.toml was measured on another model \(graph abcdefabcdef, not .*calib sensitivity",
+        ),
+        ('model = "{hash}"\n[[layer]]\nname = "Conv:z"\n', "names 'Conv:z', a node that the model has not"),
+    ],
+    ids=["this model", "written by a person", "another model", "a node of nowhere"],
+)
+def test_layers_are_those_of_the_model(text: str, message: str | None, tmp_path: Path) -> None:
+    model, path = residual(), tmp_path / "mine.toml"
+    path.write_text(f'{text.format(hash=hash_of(model))}[[layer]]\nname = "Conv:c"\nnodes = ["Conv:c", "Add:d"]\n')
+
+    if message is None:
+        assert layers_in(path, model) == {"Conv:c": ("Conv:c", "Add:d")}
+        return
+    with pytest.raises(DataError, match=message):
+        layers_in(path, model)

@@ -71,6 +71,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("y = Gather <axis = 1> (x, i)", {"i": np.int64([[2, -1], [0, 0]])}),
     ("n = Shape (x) y = Reshape (x, n)", {}),
     ("y = Identity (x)", {}),
+    ("y = Pad (x, p, one)", {"p": np.int64([0, 0, 1, 2, 0, 1, 3, 0]), "one": np.float32(1)}),
+    ("y = Pad (x, p)", {"p": np.int64([0, 0, 0, -1, 0, 0, 2, 0])}),
     ("c = Constant <value = float {2.0}> () y = Mul (x, c)", {}),
     ("c = Constant <value_float = 2.0> () y = Mul (x, c)", {}),
     ("m = ArgMax <axis = 1, keepdims = 0> (x) y = Cast <to = 1> (m)", {}),
@@ -123,6 +125,8 @@ def test_every_operator_is_tried() -> None:
         ('y = Conv <auto_pad = "SAME_UPPER"> (x, w)', {"w": "4,4,3,3"}, "auto_pad SAME_UPPER is not supported"),
         ("y = AveragePool <kernel_shape = [2, 2], pads = [0, 0, 1, 1]> (x)", {}, "AveragePool with uneven pads"),
         ("y = ConvTranspose <pads = [0, 0, 1, 1]> (x, w)", {"w": "4,4,3,3"}, "ConvTranspose with uneven pads"),
+        ('y = Pad <mode = "reflect"> (x, p)', {"p": np.int64([0] * 8)}, "Node n: Pad reflect is not supported"),
+        ("y = Pad (x, p, , a)", {"p": np.int64([1, 1]), "a": np.int64([2])}, "Pad constant with axes is not supported"),
         ("y = Reshape <allowzero = 1> (x, n)", {"n": np.int64([-1])}, "Reshape with allowzero"),
         (
             "y = Slice (x, b, e, a, s)",
