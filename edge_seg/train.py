@@ -14,24 +14,27 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
+from edge_seg.data.camvid import SPLITS
 from edge_seg.errors import DataError, SinkError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
 from edge_seg.models.net import TrainableNet
+from edge_seg.models.sync_norms import synchronise_norms
 from edge_seg.runners.contract import add_score
 from edge_seg.segmenter import open_segmenter
-from edge_seg.spec import ModelSpec
+from edge_seg.spec import ModelSpec, join_licences
 from edge_seg.training.average import moving_average
 from edge_seg.training.batches import (
     epoch_sampler,
+    fixed_by_data,
     open_training_set,
     training_loader,
     validation_loader,
@@ -41,9 +44,10 @@ from edge_seg.training.distillation import make_distiller
 from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
+from edge_seg.training.progress import RunBar
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
 from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, read_last
-from edge_seg.training.start import first_batches, join_licences, origins, start_net
+from edge_seg.training.start import first_batches, origins, start_net
 from edge_seg.training.task import SegmentationTask
 from edge_seg.training.tuning import Tuning
 from edge_seg.types import Dataset
@@ -93,10 +97,13 @@ def default_test(data: str) -> str | None:
 
     >>> [default_test(data) for data in ("camvid:CamVid/train", "drive:frames=400", "folder:mine")]
     ['camvid:CamVid/test', 'drive:seed=1,frames=200', None]
+    >>> [default_test(f"camvid:{location}") for location in ("CamVid", "CamVid/train/", "CamVid/val", "train")]
+    ['camvid:CamVid/test', 'camvid:CamVid/test', 'camvid:CamVid/test', 'camvid:test']
     """
     scheme, _, location = data.partition(":")
     if scheme == "camvid":
-        return f"camvid:{location.removesuffix('/train')}/test"
+        path = Path(location)
+        return f"camvid:{((path.parent if path.name in SPLITS else path) / 'test').as_posix()}"
     return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
@@ -115,7 +122,7 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     val = validation_loader(dataset, options)
     distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
     task = _task(net, distiller, samples, pictures, options)
-    fixed = options.fixed() | (tuning.fixed if tuning else {})
+    fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
     saved = read_last(task, options, fixed)
     owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
     check_output(options)
@@ -199,6 +206,8 @@ def _task(
     recipe = options.recipe
     if not recipe.loss.aux and isinstance(net, SegmentationNet):
         net.aux_heads.requires_grad_(False)
+    if options.on_gpu and options.processes > 1:
+        synchronise_norms(net)
     objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, net.classes))
 
     def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -214,14 +223,15 @@ def _task(
 
 def _trainer(options: TrainOptions, run: dict[str, Any]) -> L.Trainer:
     schedule = options.recipe.schedule
-    average = WeightAveraging(multi_avg_fn=moving_average(schedule.ema))
-    shown = RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else EpochLines()
+    # Lightning copies the net for its average while that is still on the CPU; "cuda" is this process's own GPU.
+    device = "cuda" if options.on_gpu else None
+    average = WeightAveraging(device, multi_avg_fn=moving_average(schedule.ema))
+    shown = RunBar() if sys.stderr.isatty() else EpochLines()
     return L.Trainer(
         accelerator="gpu" if options.on_gpu else "cpu",
         devices=options.devices,
         num_nodes=options.nodes,
         strategy="ddp" if options.processes > 1 else "auto",
-        sync_batchnorm=options.on_gpu and options.processes > 1,
         use_distributed_sampler=False,
         max_epochs=schedule.epochs,
         precision="bf16-mixed" if options.use_bf16 else "32-true",

@@ -72,7 +72,7 @@ def _random_colours(rng: np.random.Generator, strength: float) -> NDArray[np.flo
 def take_view(image: Tensor, truth: Tensor, view: View) -> tuple[Tensor, Tensor]:
     """Image uint8 [3, H, W] BGR and labels uint8 [H, W] as `view` shows them, in the same size and on the same device.
 
-    What the picture does not cover is grey and VOID, or its mirror image.
+    What the picture does not cover is grey and VOID, or its mirror image; what a bend pulls in, grey and VOID always.
     """
     pixels, labels = _cut(_recolour(image, view.colours), truth[None], view)
     if view.mirrored:

@@ -1,5 +1,7 @@
 """The samples of a training: which there are, how much their classes weigh, and in which order they come."""
 
+import zlib
+
 import lightning as L
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -29,8 +31,15 @@ def open_training_set(dataset: Dataset, options: TrainOptions) -> tuple[Training
     return samples, pictures
 
 
+def fixed_by_data(class_names: tuple[str, ...], samples: TrainingSet) -> dict[str, object]:
+    """What the data of a run and of its resumed rest must have in common, by the names that errors tell."""
+    # How many pixels each class has is counted already, and hardly two sets of pictures agree in it.
+    labels = f"of checksum {zlib.crc32(str(samples.pixels.tolist()).encode()):08x}" if samples.truths else "rendered"
+    return {"classes": ", ".join(class_names), "samples": len(samples), "labels": labels}
+
+
 def weights_of_classes(samples: TrainingSet, settings: Loss, classes: int) -> Tensor | None:
-    """Weights [C] of the classes in the loss, by how often the samples show them."""
+    """Weights [C] of the classes in the loss, by how often the pictures show them, or drive frames without any."""
     return class_weights(settings, samples.pixels[:classes], samples.where_present[:classes])
 
 

@@ -1,12 +1,14 @@
 """What a training needs to know before its first step."""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from edge_seg.recipe import Recipe
+from edge_seg.weights import find_model
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -52,11 +54,12 @@ class TrainOptions:
         return "amx_bf16" in flags or "avx512_bf16" in flags
 
     def fixed(self) -> dict[str, object]:
-        """What a run and its resumed rest must have in common, by the names that errors tell."""
-        names = "arch", "size", "seed", "freeze"
+        """What a run and its resumed rest must have in common beside their data, by the names that errors tell."""
+        names = "arch", "size", "seed", "freeze", "processes"
         tables = dataclasses.asdict(self.recipe)
         fields = {f"[{table}] {name}": value for table, found in tables.items() for name, value in found.items()}
-        return {name: getattr(self, name) for name in names} | {"bf16": self.use_bf16} | fields
+        teacher = None if self.teacher is None else _content(find_model(str(self.teacher)))
+        return {name: getattr(self, name) for name in names} | {"teacher": teacher, "bf16": self.use_bf16} | fields
 
     @property
     def processes(self) -> int:
@@ -72,3 +75,7 @@ class TrainOptions:
     def last(self) -> Path:
         """The checkpoint that `resume` goes on from."""
         return self.run_dir / "last.ckpt"
+
+
+def _content(path: Path) -> str:
+    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -25,7 +25,7 @@ DRIVE_FRAMES = 1000
 class EpochSampler(Sampler[int]):
     """Sample keys of one epoch in random order: key = epoch * size + index, so that a key alone fixes a sample.
 
-    Of `processes` that train together, process `rank` takes every so manieth key. An epoch ends with its last whole
+    Of `processes` that train together, process `rank` takes every `processes`-th key. An epoch ends with its last whole
     batch; `batch` counts the samples of all processes.
     """
 

@@ -121,5 +121,5 @@ def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object])
     if other:
         raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")
     if shapes != {name: tensor.shape for name, tensor in task.state_dict().items()}:
-        raise DataError(f"{last} was made for other classes or with another teacher. Give the options of that run.")
+        raise DataError(f"{last} holds tensors that {options.arch} has not here. Start again with another --out.")
     return saved

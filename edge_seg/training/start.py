@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from edge_seg.data.drive import Drive
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
 from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
@@ -62,15 +61,3 @@ def origins(init: Path | None, weights: str, teacher: Path | None = None) -> lis
         file = read_weights(path)
         found += [(name, file.licence) for name in file.dataset.split(" and ")]
     return found
-
-
-def join_licences(licences: Sequence[str]) -> str:
-    """One text for what was trained under all of `licences`; drive frames' asks for nothing beside another.
-
-    >>> join_licences(["Apache-2.0", "Apache-2.0"]), join_licences(["Apache-2.0", "For research", "For research"])
-    ('Apache-2.0', 'For research')
-    >>> join_licences(["For research", "See ImageNet"]), join_licences(["Apache-2.0", ""])
-    ('For research; See ImageNet', '')
-    """
-    others = list(dict.fromkeys(licence for licence in licences if licence != Drive.licence))
-    return "; ".join(filter(None, others)) if others else Drive.licence

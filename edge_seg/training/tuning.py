@@ -16,7 +16,7 @@ class Tuning:
 
     `distiller` is called as `training.distillation.Distiller` is. `write` is given the spec of the trained net; of its
     files, `judged` is evaluated on the run-time `runtime`. `owed` are data sets and licences of what the net was
-    before, and `fixed` what a resumed run must have in common beside `TrainOptions.fixed`.
+    before, and `fixed` what a resumed run must have in common beside data and `TrainOptions.fixed`.
     """
 
     net: TrainableNet

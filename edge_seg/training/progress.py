@@ -1,0 +1,66 @@
+"""What a terminal shows of a training that is under way."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
+from rich.text import Text
+
+
+class _Words(ProgressColumn):
+    """A column of what a function says of a bar."""
+
+    def __init__(self, say: Callable[[Task], str]) -> None:
+        super().__init__()
+        self.say = say
+
+    def render(self, task: Task) -> Text:
+        return Text(self.say(task))
+
+
+class RunBar(RichProgressBar):
+    """A bar of each epoch on stderr, with its number out of the last and the time that the whole run still takes."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+        self._begun_s, self._first_step = time.perf_counter(), 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._begun_s, self._first_step = time.perf_counter(), trainer.global_step
+        super().on_train_start(trainer, pl_module)
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        shown: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)  # the end of the name of TensorBoard's folder
+        return shown
+
+    def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
+        def title(bar: Task) -> str:
+            if bar.description == self.validation_description:
+                return bar.description
+            last = trainer.max_epochs or 1
+            return f"Epoch {min(trainer.current_epoch + 1, last)} of {last}"
+
+        def left(bar: Task) -> str:
+            done = trainer.global_step - self._first_step
+            if bar.description == self.validation_description or not done:
+                return ""
+            to_do = trainer.num_training_batches * (trainer.max_epochs or 1) - trainer.global_step
+            return f"{in_words(to_do * (time.perf_counter() - self._begun_s) / done)} left"
+
+        return [_Words(title), BarColumn(), MofNCompleteColumn(), _Words(left)]
+
+
+def in_words(seconds: float) -> str:
+    """A time in the units that a person would tell it in.
+
+    >>> in_words(42.3), in_words(150), in_words(5000)
+    ('42 s', '2 min', '1 h 23 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(int(seconds // 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
