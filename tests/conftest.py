@@ -48,7 +48,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same net as a deployable FP32 ONNX file; without PyTorch, two convolutions that keep the contract."""
     if importlib.util.find_spec("torch") is None:
-        return write_two_convolutions(tmp_path_factory.mktemp("models") / "tiny.onnx")
+        return write_three_convolutions(tmp_path_factory.mktemp("models") / "tiny.onnx")
     from edge_seg.export.to_onnx import to_onnx
 
     checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
@@ -57,8 +57,8 @@ def tiny_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return path
 
 
-def write_two_convolutions(path: Path) -> Path:
-    """A graph like those of `edge-seg export`, with weights of chance."""
+def write_three_convolutions(path: Path) -> Path:
+    """A graph like those of `edge-seg export`, with weights of chance; TensorRT's file of it has one layer in INT8."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -72,7 +72,9 @@ def write_two_convolutions(path: Path) -> Path:
         ("Sub", ["floats", "middle"], "centred", {}),
         ("Div", ["centred", "scale"], "normalised", {}),
         ("Conv", ["normalised", "stem"], "edges", {"strides": [4, 4]}),
-        ("Relu", ["edges"], "features", {}),
+        ("Relu", ["edges"], "clipped_output_0", {}),
+        ("Conv", ["clipped_output_0", "body"], "mixed", {}),
+        ("Relu", ["mixed"], "features", {}),
         ("Conv", ["features", "head", "head_bias"], "logits", {}),
         ("Resize", ["logits", "", "scales"], "full", bilinear),
         ("ArgMax", ["full"], "best", {"axis": 1, "keepdims": 0}),
@@ -98,8 +100,9 @@ def _constants() -> dict[str, Any]:
     return {
         "middle": np.float32(128),
         "scale": np.float32(64),
-        "stem": rng.normal(0, 0.2, (8, 3, 4, 4)).astype(np.float32),
-        "head": rng.normal(0, 0.5, (len(TINY.classes), 8, 1, 1)).astype(np.float32),
+        "stem": rng.normal(0, 0.2, (16, 3, 4, 4)).astype(np.float32),
+        "body": np.random.default_rng(5).normal(0, 0.3, (16, 16, 1, 1)).astype(np.float32),
+        "head": rng.normal(0, 0.5, (len(TINY.classes), 16, 1, 1)).astype(np.float32),
         "head_bias": rng.normal(0, 0.1, len(TINY.classes)).astype(np.float32),
         "scales": np.array([1, 1, 4, 4], np.float32),
     }

@@ -137,6 +137,9 @@ def count_gmacs(path: Path) -> float:
         model = onnx.load(path)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"The weights beside {path} cannot be read ({error}). Copy them there again.") from None
-    graph = read_graph(model)
-    convolutions = [node for node in graph.of("Conv", "ConvTranspose") if not in_tail(node)]
-    return sum(multiplications(graph, node) for node in convolutions) / 1e9
+    try:
+        graph = read_graph(model)
+        convolutions = [node for node in graph.of("Conv", "ConvTranspose") if not in_tail(node)]
+        return sum(multiplications(graph, node) for node in convolutions) / 1e9
+    except ModelError as error:  # names a constant and no file; where onnx does not look at lengths, a short one too
+        raise ModelError(f"{path} cannot be read: {error}") from None

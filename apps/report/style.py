@@ -96,7 +96,7 @@ thead small{display:block;font-size:12px;font-weight:400}
 th.n,td.n{text-align:right}
 tbody th{font-weight:400}
 .rows tr>th:first-child{position:sticky;left:0;background:var(--page);border-left:3px solid transparent}
-.rows table{font-size:13px}.rows th,.rows td{padding:6px}
+.rows table{font-size:12px}.rows thead th{font-size:11.5px}.rows th,.rows td{padding:6px 4px}
 .number{display:inline-block;min-width:1.3em;margin-right:5px;font-weight:400;color:var(--dim);text-align:right}
 .rows tr.front>th:first-child{font-weight:650;border-left-color:var(--accent)}
 tr.dominated th,tr.dominated td{color:var(--dim)}

@@ -278,7 +278,9 @@ def test_a_signal_ends_all_processes_and_keeps_what_was_measured(
 ) -> None:
     words = [sys.executable, "-m", "edge_seg.apps", "profile", str(tiny_model), "--runtimes", "onnxruntime"]
     words += ["--data", "drive:seed=3,frames=100000,size=96x72", "--source", "drive:seed=1,size=96x72", *QUICK]
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in a shell's background ignore it
     process = subprocess.Popen([*words, "--out", str(tmp_path)], stderr=subprocess.DEVNULL, env=os.environ)
+    signal.signal(signal.SIGINT, usual)
     try:
         path = tmp_path / "profile.json"
         while not (path.is_file() and read_profile(path).rows[0].loop):  # until only the accuracy is left: minutes

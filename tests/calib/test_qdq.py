@@ -17,7 +17,7 @@ from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
 from edge_seg.weights import find_model
 
-pytest.importorskip("torch")  # without it the model is one of two convolutions
+pytest.importorskip("torch")  # without it the model is one of three convolutions
 
 DRIVE = Drive(5, 96, 72, 16)
 IMAGES = np.stack([frame.image for frame in Drive(6, 96, 72, 4)])

@@ -36,7 +36,7 @@ def test_int8_labels_are_nearly_those_of_fp32(tiny_model: Path, tiny_int8_model:
 
 
 def test_every_convolution_reads_quantized_tensors(tiny_int8_model: Path) -> None:
-    pytest.importorskip("torch")  # without it the model is one of two convolutions
+    pytest.importorskip("torch")  # without it the model is one of three convolutions
     model = onnx.load(tiny_int8_model)
     makers = {node.output[0]: node for node in model.graph.node}
     values = initializers(model)
