@@ -82,25 +82,24 @@ def run(
     print_report(report.to_dict(), run_summary(report), as_json=as_json)
 
 
-def choose_file(model: str, runtime: str, cpuinfo: Path | None = None) -> Path:
+def choose_file(model: str, runtime: str) -> Path:
     """The model's file; of a bundled INT8 one that this CPU would compute wrongly, the FP32 file, and that is said.
 
-    Errors as `open_runner`. `cpuinfo` describes the CPU, this one where it is None.
+    Also where ONNX Runtime would compute it exactly, since that is slow. Errors as `open_runner`.
     """
     from edge_seg.runners import check_cpu, choose_runtime
-    from edge_seg.runners.cpu import CPUINFO
     from edge_seg.weights import find_model, fp32_name
 
-    path, chosen = choose_runtime(model, runtime)
+    path, _ = choose_runtime(model, runtime)
     try:
-        check_cpu(path, chosen, cpuinfo or CPUINFO)
+        check_cpu(path)
     except ModelError:
         other = fp32_name(path)
         if other is None:
             raise
         _say(
-            f"{model} has weights of 8 bits, which this CPU, without VNNI, would compute wrongly: running {other}. "
-            f"For INT8 of 7 bits: edge-seg quantize {other} --target x86-novnni --data ..."
+            f"{model} has weights of 8 bits, which this CPU, without VNNI, computes wrongly or slowly: running {other}."
+            f" For INT8 of 7 bits: edge-seg quantize {other} --target x86-novnni --data ..."
         )
         return find_model(other)
     return path

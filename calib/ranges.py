@@ -18,7 +18,7 @@ from edge_seg.calib.thresholds import METHODS, Range, with_zero
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.tidy import drop_unused
 from edge_seg.files import read_text, write_whole
-from edge_seg.runners.ort_runner import ORT_ERRORS
+from edge_seg.runners.ort_runner import ORT_ERRORS, untimed_options
 from edge_seg.types import UInt8Array
 
 VERSION = 1
@@ -126,11 +126,9 @@ def open_session(model: onnx.ModelProto, names: Sequence[str]) -> onnxruntime.In
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     drop_unused(watched.graph)
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(watched.SerializeToString(), untimed_options(), providers=providers)
     except ORT_ERRORS as error:
         raise ModelError(f"ONNX Runtime cannot run the FP32 graph: {error}. Export the model again.") from None
 

@@ -26,6 +26,7 @@ from edge_seg.export.target import Target
 from edge_seg.resize import resize_image
 from edge_seg.runners import RUNTIMES
 from edge_seg.runners.contract import check_contract
+from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.segmenter import open_segmenter
 
 FP32, INT8 = "FP32", "INT8"
@@ -96,7 +97,7 @@ def plan_sensitivity(
 
 
 def runtime_for(target: Target) -> str:
-    """The run-time that judges files for `target`: its own; one that takes ONNX where that takes engines.
+    """The run-time that judges files for `target`: its own; one that computes ONNX here where that takes engines.
 
     >>> from edge_seg.export.target import find_target
     >>> runtime_for(find_target("onnxruntime-arm"))
@@ -105,7 +106,7 @@ def runtime_for(target: Target) -> str:
     own = RUNTIMES.get(target.runtime)
     if own is not None and own.suffix == ".onnx":
         return target.runtime
-    return "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
+    return "openvino" if importlib.util.find_spec("openvino") and not lacks_vnni() else "onnxruntime"
 
 
 def _with_version(runtime: str) -> str:

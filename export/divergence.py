@@ -22,6 +22,7 @@ from onnx import helper
 from edge_seg.export.graph import CLIPPING, QUANTIZERS, WEIGHTED, Graph, in_tail, name_of, weight_source
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import load_onnx
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.types import UInt8Array
 
 THRESHOLD_DB = 10.0
@@ -175,8 +176,5 @@ def _open(graph: Graph, tensors: list[str]) -> Callable[[UInt8Array], list[NDArr
             node = helper.make_node("DequantizeLinear", inputs, [name], name, domain=quantizer.domain)
             model.graph.node.append(node)
         model.graph.output.append(onnx.ValueInfoProto(name=name))  # ONNX Runtime infers the type
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"])
     return lambda image: list(session.run(None, {"image": image}))

@@ -5,11 +5,10 @@ One set of ranges serves all targets; docs/quantization.md says why no single fi
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge_seg.errors import ModelError
 from edge_seg.export.tensorrt_support import MOST_OPSET
-from edge_seg.runners.cpu import CPUINFO, lacks_vnni
+from edge_seg.runners.cpu import lacks_vnni
 
 COMMON = "10.3"
 """The TensorRT whose opset is the limit, that of JetPack 6.1 and 6.2; of older ones `edge-seg lint` tells."""
@@ -63,10 +62,10 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-def targets_of(name: str, cpuinfo: Path = CPUINFO) -> tuple[tuple[Target, ...], str]:
+def targets_of(name: str) -> tuple[tuple[Target, ...], str]:
     """The dialects among which a name leaves the choice, and the run-time on which they are timed.
 
-    `openvino` reads two of them fast, and one where the CPU's flags, in `cpuinfo`, have no VNNI; `auto` is that on
+    `openvino` reads two of them fast, and one where the CPU has no VNNI; `auto` is that on
     x86-64 and ONNX Runtime's on Arm.
 
     >>> targets_of("x86-novnni")[1]
@@ -76,18 +75,18 @@ def targets_of(name: str, cpuinfo: Path = CPUINFO) -> tuple[tuple[Target, ...], 
         name = target_here().name if _is_arm() else "openvino"
     if name == "openvino":
         several = (TARGETS["onnxruntime-x86"], TARGETS["tensorrt"])
-        return (TARGETS["x86-novnni"],) if lacks_vnni(cpuinfo) else several, "openvino"
+        return (TARGETS["x86-novnni"],) if lacks_vnni() else several, "openvino"
     if name not in TARGETS:
         raise ModelError(f"No target {name!r}. Choose auto, openvino, {', '.join(TARGETS)}.")
     return (TARGETS[name],), TARGETS[name].runtime
 
 
-def target_here(cpuinfo: Path = CPUINFO) -> Target:
+def target_here() -> Target:
     """The target of this machine's own run-times: ONNX Runtime wants int8 on both sides on Arm.
 
-    On x86 the CPU's flags, in `cpuinfo`, tell whether weights may have 8 bits.
+    On x86 the CPU's flags tell whether weights may have 8 bits.
     """
-    on_x86 = "x86-novnni" if lacks_vnni(cpuinfo) else "onnxruntime-x86"
+    on_x86 = "x86-novnni" if lacks_vnni() else "onnxruntime-x86"
     return TARGETS["onnxruntime-arm" if _is_arm() else on_x86]
 
 

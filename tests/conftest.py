@@ -108,6 +108,18 @@ def _constants() -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def cpu_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes this machine's two x86 processors have other flags."""
+
+    def pretend(flags: str) -> None:
+        path = tmp_path / "cpuinfo"
+        path.write_text("".join(f"processor\t: {n}\nmodel name\t: any: one\nflags\t\t: {flags}\n\n" for n in (0, 1)))
+        monkeypatch.setattr("edge_seg.runners.cpu.CPUINFO", path)
+
+    return pretend
+
+
 @pytest.fixture(scope="session")
 def write_clip() -> Callable[..., Path]:
     """A function that writes a film of pictures; options are the muxer's."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from edge_seg.errors import MissingExtraError, ModelError
-from edge_seg.runners.cpu import CPUINFO, lacks_vnni
+from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
 from edge_seg.weights import find_model
@@ -62,7 +62,8 @@ class Runtime(NamedTuple):
     """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
 
     `more_as_several` is set where several runners of few threads do more in a second than one with all of them;
-    `pairs_in_int16` where it adds two products of bytes in 16 bits on an x86 CPU without VNNI (runners.saturation).
+    `pairs_in_int16` where it always adds two products of bytes in 16 bits on an x86 CPU without VNNI
+    (runners.saturation).
     """
 
     suffix: str
@@ -75,9 +76,7 @@ class Runtime(NamedTuple):
 
 RUNTIMES = {
     "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
-    "onnxruntime": Runtime(
-        ".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True, pairs_in_int16=True
-    ),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True),
     "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, more_as_several=True, pairs_in_int16=True),
     "openvino-bf16": Runtime(
         ".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True, pairs_in_int16=True
@@ -86,20 +85,21 @@ RUNTIMES = {
 """The run-times by name."""
 
 
-def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0, cpuinfo: Path = CPUINFO) -> Runner:
+def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -> Runner:
     """Open a bundled name or an artefact's path on a run-time; `threads` 0 leaves their number to the run-time.
 
-    ModelError for an artefact that is missing, damaged, not for that run-time or computed wrongly on the CPU that
-    `cpuinfo` describes (this one), MissingExtraError where the run-time is not installed.
+    ModelError for an artefact that is missing, damaged, not for that run-time or computed wrongly by it on this CPU,
+    MissingExtraError where the run-time is not installed.
     """
     path, chosen = choose_runtime(model, runtime)
-    check_cpu(path, chosen, cpuinfo)
+    if chosen.pairs_in_int16:
+        check_cpu(path)
     return chosen.open(path, threads)
 
 
-def check_cpu(path: Path, runtime: Runtime, cpuinfo: Path = CPUINFO) -> None:
-    """ModelError for a file of 8-bit weights on a run-time and a CPU that would compute it wrongly."""
-    if runtime.pairs_in_int16 and lacks_vnni(cpuinfo):
+def check_cpu(path: Path) -> None:
+    """ModelError for a file of 8-bit weights on an x86 CPU without VNNI, where OpenVINO computes it wrongly."""
+    if lacks_vnni() and path.suffix == ".onnx":
         from edge_seg.runners.saturation import check_sums
 
         check_sums(path)
@@ -122,13 +122,17 @@ def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runt
 def best_runtime(path: Path) -> str:
     """What `auto` is: PyTorch for a checkpoint, installed or not; for ONNX, OpenVINO on x86-64, ONNX Runtime elsewhere.
 
-    ModelError for a file that is neither.
+    A file that OpenVINO would compute wrongly on this CPU goes to ONNX Runtime too. ModelError for one that is neither.
     """
     if path.suffix == ".pt":
         return "torch"
     if path.suffix != ".onnx":
         raise ModelError(f"No run-time takes {path.name}: expected .onnx or .pt.")
     intel = platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
+    if intel and lacks_vnni():
+        from edge_seg.runners.saturation import sums_saturate
+
+        intel = not sums_saturate(path)
     return "openvino" if intel else "onnxruntime"
 
 

@@ -2,7 +2,9 @@
 
 Those multiply bytes by VPMADDUBSW: two products, each of a byte without sign and one with it, are added in 16 bits,
 and what does not fit is cut off at 2^15. ONNX Runtime and OpenVINO both compute their convolutions and matrix products
-so, and int8 activations too, which they shift to uint8 first. Weights up to 64 are safe: 2 * 255 * 64 < 2^15.
+so, and int8 activations too, which they shift to uint8 first. Weights up to 64 are safe: 2 * 255 * 64 < 2^15. ONNX
+Runtime can be told to take such weights as uint8 instead, which it multiplies in 16 bits and adds in 32: exact, but
+slower (ort_runner).
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,16 +28,25 @@ Nodes = Mapping[str, onnx.NodeProto]
 Constants = Mapping[str, onnx.TensorProto]
 
 
+def sums_saturate(path: Path) -> bool:
+    """Whether the ONNX file at `path` has quantized weights beyond 64; False for one that cannot be read at all."""
+    try:
+        return any(saturating_nodes(load_onnx(path)))
+    except ModelError:
+        return False  # opening it tells why
+
+
 def check_sums(path: Path) -> None:
     """ModelError, for a CPU without VNNI, where the ONNX file at `path` has quantized weights beyond 64."""
     node = next(saturating_nodes(load_onnx(path)), None)
     if node is not None:
         name = fp32_name(path)
-        instead = f"Take the FP32 file, {name}, or write" if name else "Write"
+        instead = f"the FP32 file, {name}, or write" if name else "or write"
         raise ModelError(
-            f"{path.name} has weights of 8 bits (first in {node}), and this CPU has no VNNI: it adds two products in "
-            "16 bits, where they saturate, and labels come out wrong. "
-            f"{instead} a file with weights of 7 bits: edge-seg quantize {name or 'FP32_MODEL'} --target x86-novnni"
+            f"{path.name} has weights of 8 bits (first in {node}), and this CPU has no VNNI: OpenVINO adds two "
+            "products in 16 bits there, where they saturate, and labels come out wrong. --runtime onnxruntime "
+            f"computes it exactly, but slowly. Take that, {instead} a file with weights of 7 bits: "
+            f"edge-seg quantize {name or 'FP32_MODEL'} --target x86-novnni"
         )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -157,11 +158,11 @@ def test_nodes_without_names_are_put_in_order_too(tiny_model: Path) -> None:
     builder.build(dataclasses.replace(Rung(), floats=order[0]))
 
 
-def test_without_vnni_openvino_has_one_dialect(tmp_path: Path) -> None:
-    flags = tmp_path / "cpuinfo"
-    flags.write_text("processor\t: 0\nflags\t\t: fpu sse4_2 avx avx2\n")
-
-    assert [target.name for target in targets_of("openvino", flags)[0]] == ["x86-novnni"]
+def test_openvino_has_one_dialect_without_vnni_and_two_with_it(cpu_flags: Callable[[str], None]) -> None:
+    cpu_flags("fpu sse4_2 avx avx2")
+    assert [target.name for target in targets_of("openvino")[0]] == ["x86-novnni"]
+    cpu_flags("fpu sse4_2 avx avx2 avx_vnni")
+    assert [target.name for target in targets_of("openvino")[0]] == ["onnxruntime-x86", "tensorrt"]
 
 
 def test_the_hash_is_that_of_the_graph(tiny_model: Path, ranges: Ranges) -> None:
