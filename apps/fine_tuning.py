@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.errors import SinkError
 from edge_seg.files import check_path, same_file
 
@@ -63,10 +64,12 @@ def prepare(
     """The options of a training that goes on with the net `options.init` as a target computes it, and its `Tuning`.
 
     Without a target, `options` as they are. Without a file of `ranges` they are observed on the training set.
-    ModelError and DataError as `make_tuning` and `read_ranges` raise them, and for a data set of other classes.
+    ModelError and DataError as `make_tuning` and `read_ranges` raise them, and for a data set of other classes; wrong
+    usage for a set called test or val.
     """
     if target is None:
         return options, None
+    check_calibration_data(options.data)
     published, bf16 = options.encoder_weights == "published", options.precision == "bf16"
     others = {"--freeze": options.freeze, "--compile": options.compile, "--encoder-weights published": published}
     _refuse(others | {"--precision bf16": bf16}, "--qat trains the whole net of --init, in FP32; leave them out")

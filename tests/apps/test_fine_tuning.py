@@ -69,6 +69,10 @@ def test_ranges_are_read_from_a_file(tiny_model: Path, tmp_path: Path) -> None:
         (["--qat", "auto", "--init", "TINY", "--method", "median"], "--method median: expected min-max,"),
         (["--qat", "auto", "--init", "TINY", "--out", "a.pt"], "expected the name of an ONNX file, such as a.onnx"),
         (["--qat", "auto", "--init", "TINY", "--out", "TINY"], "would replace the model itself"),
+        (
+            ["--qat", "auto", "--init", "TINY", "--data", "camvid:X/test"],
+            "what is chosen on test cannot be measured there",
+        ),
         (["--ranges", "a.json"], "--ranges: for a training with --qat alone"),
         (["--method", "mse"], "--method: for a training with --qat alone"),
     ],
