@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.types import UInt8Array
 
@@ -106,6 +107,13 @@ def _constants() -> dict[str, Any]:
         "head_bias": rng.normal(0, 0.1, len(TINY.classes)).astype(np.float32),
         "scales": np.array([1, 1, 4, 4], np.float32),
     }
+
+
+@pytest.fixture
+def vnni() -> None:
+    """Skips where the CPU has no VNNI: OpenVINO refuses weights of 8 bits there."""
+    if lacks_vnni():
+        pytest.skip("this CPU has no VNNI, and OpenVINO would compute weights of 8 bits wrongly")
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def test_times_are_milliseconds_of_one_call(runtime: str, tiny_model: Path) -> N
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_bundled_int8_net_is_profiled_in_a_process_of_its_own(runtime: str) -> None:
+def test_the_bundled_int8_net_is_profiled_in_a_process_of_its_own(runtime: str, request: pytest.FixtureRequest) -> None:
+    if runtime == "openvino":
+        request.getfixturevalue("vnni")
     path = find_model("edge-seg-n")
 
     found = profile_layers(path, runtime, threads=1, label="n", roof=False)
@@ -187,12 +189,14 @@ def test_the_trace_is_removed(tiny_model: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_threads_are_kept(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(ort_layers, "session_options", lambda threads: asked.append(threads) or session_options(1))
+    monkeypatch.setattr(
+        ort_layers, "session_options", lambda threads, path: asked.append(threads) or session_options(1, path)
+    )
 
     TIMERS["onnxruntime"](tiny_model, IMAGE, 2)
 
     assert asked == [2]
-    assert session_options(2).intra_op_num_threads == 2
+    assert session_options(2, tiny_model).intra_op_num_threads == 2
     assert "INFERENCE_NUM_THREADS" not in cpu_config(0, "f32")
     compiled = compile_graph(tiny_model, IMAGE.shape, cpu_config(1, "f32"))
     assert int(compiled.get_property("INFERENCE_NUM_THREADS")) == 1
