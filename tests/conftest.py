@@ -165,6 +165,18 @@ def tiny_int8_model(tiny_model: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def eight_bit_model(tiny_model: Path) -> Path:
+    """An INT8 file of `tiny_model` for x86 CPUs with VNNI, whatever this one has."""
+    from edge_seg.calib.quantize import quantize
+    from edge_seg.calib.rung import Rung
+    from edge_seg.data.drive import Drive
+
+    path = tiny_model.with_suffix(".eight.onnx")
+    quantize(tiny_model, path, Drive(1, TINY.width, TINY.height, 12), images=12, rung=Rung("onnxruntime-x86"))
+    return path
+
+
+@pytest.fixture(scope="session")
 def write_camvid() -> Callable[..., None]:
     """A function that writes a split in CamVid's layout: images of 8x6 with the labels 0 to 11 in rows."""
     import cv2

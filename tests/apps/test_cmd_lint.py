@@ -11,9 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
-from edge_seg.calib.quantize import quantize
-from edge_seg.calib.rung import Rung
-from edge_seg.data.drive import Drive
 from edge_seg.errors import EdgeSegError
 from edge_seg.export.target import target_here
 from edge_seg.runners import open_runner
@@ -26,14 +23,6 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 72, 96, 3), dtype=np.uint
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that no name of a temporary folder breaks."""
     monkeypatch.setenv("COLUMNS", "300")
-
-
-@pytest.fixture(scope="module")
-def eight_bit_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An INT8 file for x86 CPUs with VNNI, whatever this one has."""
-    path = tmp_path_factory.mktemp("lint") / "eight.int8.onnx"
-    quantize(tiny_model, path, Drive(1, 96, 72, 8), images=8, rung=Rung("onnxruntime-x86"))
-    return path
 
 
 def invoke(*arguments: object, code: int = 0) -> str:

@@ -3,7 +3,8 @@
     python tests/bench/rebuild.py --data camvid:CamVid/test
 
 Profiles the bundled nets on every run-time, with layers; writes docs/profile.html, and the rows into docs/benchmarks.md
-between its two marks. What `--out` holds already is not measured again. The machine has to be quiet.
+between its two marks. What `--out` holds already is not measured again. The machine has to be quiet. Where the data and
+`--out` lie is left out of what is written: it says camvid:CamVid/test and profile.
 """
 
 import argparse
@@ -27,10 +28,22 @@ def main() -> None:
     words = ["profile", *MODELS, "--runtimes", "all", "--data", options.data, "--layers", "--out", str(options.out)]
     program = "import sys; sys.argv[0] = 'edge-seg'; from edge_seg.apps.cli import main; main()"
     subprocess.run([sys.executable, "-c", program, *words], check=True)
-    write_whole(ROOT / "docs" / "profile.html", (options.out / "profile.html").read_bytes())
+    html, markdown = (
+        without_paths((options.out / f"profile.{suffix}").read_text(encoding="utf-8"), options.data, options.out)
+        for suffix in ("html", "md")
+    )
+    write_whole(ROOT / "docs" / "profile.html", html.encode())
     page = ROOT / "docs" / "benchmarks.md"
-    text = put_between(page.read_text(encoding="utf-8"), section_of((options.out / "profile.md").read_text()))
-    write_whole(page, text.encode())
+    write_whole(page, put_between(page.read_text(encoding="utf-8"), section_of(markdown)).encode())
+
+
+def without_paths(report: str, data: str, out: Path) -> str:
+    """The report as if the data lay in CamVid, and it itself in `profile`.
+
+    >>> without_paths("--data camvid:/a/b/test --out /c/d", "camvid:/a/b/test", Path("/c/d"))
+    '--data camvid:CamVid/test --out profile'
+    """
+    return report.replace(data, "camvid:CamVid/test").replace(f"--out {out}", "--out profile")
 
 
 def section_of(report: str) -> str:

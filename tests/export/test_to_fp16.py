@@ -84,8 +84,12 @@ def test_int8_weights_and_nodes_are_those_of_the_fp32_file(files: dict[str, Path
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_labels_are_nearly_those_of_fp32_scales(files: dict[str, Path], tiny_model: Path, runtime: str) -> None:
+def test_labels_are_nearly_those_of_fp32_scales(
+    files: dict[str, Path], tiny_model: Path, runtime: str, request: pytest.FixtureRequest
+) -> None:
     pytest.importorskip(runtime)
+    if runtime == "openvino":
+        request.getfixturevalue("vnni")
     labels = {}
     for name, path in {**files, "model": tiny_model}.items():
         try:

@@ -278,9 +278,9 @@ def test_damaged_graphs_are_told(damage: Callable[[onnx.ModelProto], None], said
         lint(model, find_goal(TRT))
 
 
-def test_the_models_of_this_project(tiny_model: Path, tiny_int8_model: Path) -> None:
+def test_the_models_of_this_project(tiny_model: Path, eight_bit_model: Path) -> None:
     pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
-    fp32, int8 = onnx.load(tiny_model), onnx.load(tiny_int8_model)
+    fp32, int8 = onnx.load(tiny_model), onnx.load(eight_bit_model)
 
     for target in TARGETS:
         expected = ["uint8-inside", "uint8-inside", "not-quantized"] if target == TRT else ["not-quantized"]
