@@ -22,6 +22,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, MissingExtraError
 from edge_seg.export.target import Target, find_target
 from edge_seg.runners.contract import read_onnx_spec, write_spec
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.spec import ModelSpec
 
 pytest.importorskip("torch")
@@ -119,7 +120,9 @@ def convolve(node: onnx.NodeProto, weights: np.ndarray, values: np.ndarray) -> n
         [numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, {"x": values})[0])
 
 

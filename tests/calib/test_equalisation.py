@@ -14,6 +14,7 @@ from edge_seg.calib.quantize import to_int8
 from edge_seg.calib.ranges import hash_of, observe
 from edge_seg.data.drive import Drive
 from edge_seg.export.target import find_target
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.weights import find_model
 
 IMAGES = [frame.image[None] for frame in Drive(6, 96, 72, 6)]
@@ -26,7 +27,9 @@ def model(tiny_model: Path) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, name: str, value: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, {name: value})[0])
 
 

@@ -25,6 +25,7 @@ from edge_seg.export.target import TARGETS, Target
 from edge_seg.models.deploy import normalise
 from edge_seg.recipe import Distillation
 from edge_seg.runners.contract import write_spec
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.training.distillation import LogitsDistiller
 from edge_seg.training.options import TrainOptions
@@ -110,7 +111,9 @@ def test_labels_are_those_of_the_written_file(model: onnx.ModelProto, ranges: Ra
 
 def run_labels(model: onnx.ModelProto) -> np.ndarray:
     """Labels of a file on ONNX Runtime as it comes."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(["labels"], {"image": IMAGES})[0])
 
 

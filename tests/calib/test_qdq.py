@@ -15,6 +15,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.export.target import TARGETS, Target, find_target
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.weights import find_model
 
 pytest.importorskip("torch")  # without it the model is one of three convolutions
@@ -233,7 +234,9 @@ def tiny_graph(body: str, shape: str = "8, 12") -> onnx.ModelProto:
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, {"x": x})[0])
 
 
@@ -277,7 +280,9 @@ def everything(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
     watched.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in there
     )
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+    )
     return {"x": x, **dict(zip(names, session.run(names, {"x": x}), strict=True))}
 
 

@@ -20,6 +20,7 @@ from edge_seg.export.graph import Graph
 from edge_seg.export.target import TARGETS
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.runners.ort_runner import untimed_options
 
 IMAGES = np.stack([frame.image for frame in Drive(5, 96, 72, 4)])
 
@@ -142,7 +143,9 @@ def run(model: onnx.ModelProto, logits: np.ndarray, runtime: str) -> np.ndarray:
     if runtime == "onnxruntime":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"]
+        )
         return np.asarray(session.run(None, {"logits": logits})[0])
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
