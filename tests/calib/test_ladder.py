@@ -150,7 +150,7 @@ def test_no_rung_is_fast_enough(tiny_model: Path) -> None:
     assert reason.endswith("times as fast, less than 1e+06")
 
 
-def test_of_two_dialects_and_shorter_floats_one_is_chosen(tiny_model: Path) -> None:
+def test_of_two_dialects_and_shorter_floats_one_is_chosen(tiny_model: Path, vnni: None) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
     ladder = climbed(tiny_model, Gates(max_drop=0.5), targets=(X86, "tensorrt"))

@@ -15,6 +15,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.export.target import TARGETS, Target, find_target
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.weights import find_model
 
@@ -73,7 +74,8 @@ def test_labels_of_the_bundled_net_are_nearly_those_of_fp32(tmp_path: Path) -> N
         (tmp_path / name).with_suffix(".onnx").write_bytes(
             to_int8(model, ranges.chosen("min-max"), target).SerializeToString()
         )
-        for runtime in ("onnxruntime", "openvino"):
+        refused = target.weight_bits == 8 and lacks_vnni()  # by OpenVINO: tests/runners/test_cpu.py
+        for runtime in ("onnxruntime",) if refused else ("onnxruntime", "openvino"):
             with open_runner((tmp_path / name).with_suffix(".onnx"), runtime) as int8:
                 assert (int8.infer(images) == expected).mean() > 0.985, (name, runtime)
 
