@@ -65,7 +65,7 @@ def prepare(
 
     Without a target, `options` as they are. Without a file of `ranges` they are observed on the training set.
     ModelError and DataError as `make_tuning` and `read_ranges` raise them, and for a data set of other classes; wrong
-    usage for a set called test or val.
+    usage for one called test, or val alone.
     """
     if target is None:
         return options, None

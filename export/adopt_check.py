@@ -11,6 +11,7 @@ from edge_seg.errors import ModelError
 from edge_seg.export.adopt_input import Normalisation
 from edge_seg.export.adopt_read import PictureInput
 from edge_seg.runners import Runner
+from edge_seg.runners.ort_runner import untimed_options
 from edge_seg.types import UInt8Array
 
 LEAST_AGREEMENT = 0.999
@@ -27,10 +28,8 @@ def run_by_hand(
     ModelError where ONNX Runtime cannot run it.
     """
     found = []
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model.SerializeToString(), untimed_options(), providers=["CPUExecutionProvider"])
         for image in images:
             values = normalisation.apply(image)
             one = values if picture.channels_last else values.transpose(2, 0, 1)

@@ -27,7 +27,7 @@ def combine(
 ) -> list[Row]:
     """A row for every artefact (name, path) on every run-time that takes such files, with each batch and thread count.
 
-    `runtimes` are names, or "auto" for the one that `run` would take, or "all". ModelError for an unknown name, and for
+    `runtimes` are names, or "auto" for the one that `best_runtime` takes, or "all". ModelError for an unknown name, and for
     one that takes none of the artefacts.
     """
     found = [

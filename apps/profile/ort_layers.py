@@ -74,7 +74,7 @@ def work_by_name(graph: Graph) -> dict[str, Work]:
 def _trace(model: onnx.ModelProto, path: Path, image: Array, threads: int) -> list[dict[str, Any]]:
     """The events of some calls; the trace's file is gone when this returns."""
     with tempfile.TemporaryDirectory() as folder:
-        options = session_options(threads, path)
+        options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "trace"))
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent))

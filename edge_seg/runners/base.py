@@ -98,7 +98,7 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
 
 
 def check_cpu(path: Path) -> None:
-    """ModelError for a file of 8-bit weights on an x86 CPU without VNNI, where OpenVINO computes it wrongly."""
+    """ModelError for a file of 8-bit weights on an x86 CPU without VNNI: OpenVINO would compute it wrongly."""
     if lacks_vnni() and path.suffix == ".onnx":
         from edge_seg.runners.saturation import check_sums
 
@@ -130,9 +130,9 @@ def best_runtime(path: Path) -> str:
         raise ModelError(f"No run-time takes {path.name}: expected .onnx or .pt.")
     intel = platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
     if intel and lacks_vnni():
-        from edge_seg.runners.saturation import sums_saturate
+        from edge_seg.runners.saturation import first_saturating
 
-        intel = not sums_saturate(path)
+        intel = first_saturating(path) is None
     return "openvino" if intel else "onnxruntime"
 
 

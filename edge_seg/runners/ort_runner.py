@@ -9,7 +9,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images, read_onnx_spec
 from edge_seg.runners.cpu import lacks_vnni
-from edge_seg.runners.saturation import sums_saturate
 from edge_seg.types import UInt8Array
 
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
@@ -21,16 +20,18 @@ _BOUNDED_SPIN = tuple(int(part) for part in ort.__version__.split(".")[:2]) >= (
 _SPINNING = ("spin_duration_us", "200") if _BOUNDED_SPIN else ("allow_spinning", "0")
 
 EXACT = ("session.x64quantprecision", "1")
-"""The setting by which int8 weights are taken as uint8, whose sums no x86 CPU saturates (runners.saturation)."""
+"""The setting by which int8 weights beyond 64 are taken as uint8, whose sums no x86 CPU saturates (runners.saturation).
+
+Other files run as without it. With VNNI it would only slow down."""
 
 
-def session_options(threads: int, path: Path) -> ort.SessionOptions:
-    """The options that every session of the ONNX file at `path` is run with, timed or not."""
+def session_options(threads: int) -> ort.SessionOptions:
+    """The options that every session here is run with, timed or not."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry(f"session.intra_op.{_SPINNING[0]}", _SPINNING[1])
-    if lacks_vnni() and sums_saturate(path):
+    if lacks_vnni():
         options.add_session_config_entry(*EXACT)
     return options
 
@@ -60,7 +61,7 @@ class OrtRunner:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self.spec = read_onnx_spec(path)
-        self._session = open_session(path, session_options(threads, path), path.name)
+        self._session = open_session(path, session_options(threads), path.name)
 
     def infer(self, images: UInt8Array) -> UInt8Array:
         """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""

@@ -9,6 +9,7 @@ slower (ort_runner).
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -25,20 +26,29 @@ MOST_WEIGHT = 64
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 Nodes = Mapping[str, onnx.NodeProto]
-Constants = Mapping[str, onnx.TensorProto]
 
 
-def sums_saturate(path: Path) -> bool:
-    """Whether the ONNX file at `path` has quantized weights beyond 64; False for one that cannot be read at all."""
+class Constants(NamedTuple):
+    """What a graph holds by name, and the folder of what of it lies outside of the file."""
+
+    tensors: dict[str, onnx.TensorProto]
+    folder: str
+
+
+def first_saturating(path: Path) -> str | None:
+    """The first node of the ONNX file at `path` with quantized weights beyond 64; None also for a damaged file.
+
+    Opening a damaged one tells what is wrong with it.
+    """
     try:
-        return any(saturating_nodes(load_onnx(path)))
-    except ModelError:
-        return False  # opening it tells why
+        return next(saturating_nodes(load_onnx(path), path.parent), None)
+    except (ModelError, ValueError, OSError, onnx.checker.ValidationError):
+        return None
 
 
 def check_sums(path: Path) -> None:
     """ModelError, for a CPU without VNNI, where the ONNX file at `path` has quantized weights beyond 64."""
-    node = next(saturating_nodes(load_onnx(path)), None)
+    node = first_saturating(path)
     if node is not None:
         name = fp32_name(path)
         instead = f"the FP32 file, {name}, or write" if name else "or write"
@@ -50,13 +60,18 @@ def check_sums(path: Path) -> None:
         )
 
 
-def saturating_nodes(model: onnx.ModelProto) -> Iterator[str]:
+def saturating_nodes(model: onnx.ModelProto, folder: Path = Path()) -> Iterator[str]:
     """Names of the nodes of a Q/DQ graph that multiply 8-bit activations by int8 weights beyond 64.
+
+    `folder` is where weights outside of the file lie.
 
     uint8 weights are not among them: both run-times multiply those in 16 bits and add in 32.
     """
-    makers = {name: node for node in model.graph.node for name in node.output}
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {name: node for node in model.graph.node if node.op_type != "Constant" for name in node.output}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    made = [(node.output[0], a) for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
+    tensors |= {name: attribute.t for name, attribute in made if attribute.name == "value"}
+    constants = Constants(tensors, str(folder))
     for node in model.graph.node:
         quantized = node.op_type in _WEIGHTED and all(_is_dequantized(makers, name) for name in node.input[:2])
         if quantized and _largest(makers, constants, makers[node.input[1]].input[0]) > MOST_WEIGHT:
@@ -71,9 +86,9 @@ def _largest(makers: Nodes, constants: Constants, integers: str) -> int:
     """The largest int8 weight without its sign, stored or as a QuantizeLinear makes it; 0 for other types."""
     maker = makers.get(integers)
     parts = [integers] if maker is None else list(maker.input)
-    if not all(name in constants for name in parts):
+    if not all(name in constants.tensors for name in parts):
         return 0  # a product of two activations
-    values = [numpy_helper.to_array(constants[name]) for name in parts]
+    values = [numpy_helper.to_array(constants.tensors[name], constants.folder) for name in parts]
     if values[-1].dtype != np.int8:
         return 0
     if maker is not None and maker.op_type == "QuantizeLinear":

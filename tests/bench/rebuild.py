@@ -4,7 +4,7 @@
 
 Profiles the bundled nets on every run-time, with layers; writes docs/profile.html, and the rows into docs/benchmarks.md
 between its two marks. What `--out` holds already is not measured again. The machine has to be quiet. Where the data and
-`--out` lie is left out of what is written: it says camvid:CamVid/test and profile.
+`--out` lie is left out of what is written: it says camvid:CamVid and profile.
 """
 
 import argparse
@@ -38,12 +38,13 @@ def main() -> None:
 
 
 def without_paths(report: str, data: str, out: Path) -> str:
-    """The report as if the data lay in CamVid, and it itself in `profile`.
+    """The report as if the data's splits lay in CamVid, and it itself in `profile`.
 
     >>> without_paths("--data camvid:/a/b/test --out /c/d", "camvid:/a/b/test", Path("/c/d"))
     '--data camvid:CamVid/test --out profile'
     """
-    return report.replace(data, "camvid:CamVid/test").replace(f"--out {out}", "--out profile")
+    folder = data.rpartition("/")[0]
+    return report.replace(f"{folder}/", "camvid:CamVid/").replace(f"--out {out}", "--out profile")
 
 
 def section_of(report: str) -> str:

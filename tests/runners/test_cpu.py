@@ -16,13 +16,13 @@ from edge_seg.apps.cmd_run import choose_file
 from edge_seg.calib.quantize import open_fp32, write_int8
 from edge_seg.calib.ranges import Ranges, observe
 from edge_seg.calib.rung import Rung
+from edge_seg.calib.sensitivity_run import runtime_for
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
-from edge_seg.export.target import target_here
+from edge_seg.export.target import find_target, target_here
 from edge_seg.runners import open_runner
 from edge_seg.runners.cpu import lacks_vnni
-from edge_seg.runners.ort_runner import EXACT, session_options
-from edge_seg.runners.saturation import saturating_nodes
+from edge_seg.runners.saturation import first_saturating, saturating_nodes
 from edge_seg.types import UInt8Array
 from edge_seg.weights import BUNDLED, find_model
 
@@ -96,7 +96,7 @@ def test_openvino_refuses_eight_bit_weights_without_vnni(name: str, written: dic
 @pytest.mark.parametrize("runtime", ["auto", "onnxruntime"])
 @pytest.mark.parametrize("name", EIGHT_BITS)
 def test_onnx_runtime_computes_eight_bit_weights_exactly_without_vnni(
-    name: str, runtime: str, written: dict[str, Path], tiny_model: Path, no_vnni: None
+    name: str, runtime: str, written: dict[str, Path], no_vnni: None
 ) -> None:
     """On a CPU that has none the sums would saturate otherwise: of edge-seg-s's labels 22 % were wrong there."""
     images = np.stack([Drive(1, 96, 72, 4)[number].image for number in range(4)])
@@ -116,18 +116,6 @@ def onnxruntime_without_optimisation(path: Path, images: UInt8Array) -> UInt8Arr
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     labels: UInt8Array = session.run(["labels"], {"image": images})[0]
     return labels
-
-
-def test_exactness_is_asked_for_where_it_is_needed_alone(
-    written: dict[str, Path], tiny_model: Path, no_vnni: None
-) -> None:
-    for path, expected in ((written["tensorrt"], True), (written["x86-novnni"], False), (tiny_model, False)):
-        options = session_options(1, path)
-        try:
-            exact = options.get_session_config_entry(EXACT[0]) == EXACT[1]
-        except RuntimeError:  # of an entry that is not there
-            exact = False
-        assert exact is expected
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -174,12 +162,24 @@ def test_run_takes_the_fp32_file_of_a_bundled_net_and_says_so(
     assert f"without VNNI, computes wrongly or slowly: running {name}-fp32." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("runtime", ["auto", "onnxruntime"])
-def test_run_refuses_a_users_file(runtime: str, written: dict[str, Path], no_vnni: None, tmp_path: Path) -> None:
+def test_run_refuses_a_users_file(written: dict[str, Path], no_vnni: None, tmp_path: Path) -> None:
     copy = Path(shutil.copy(find_model("edge-seg-s"), tmp_path / "edge-seg-s.int8.onnx"))
     for path in (written["onnxruntime-x86"], copy):
         with pytest.raises(ModelError, match="this CPU has no VNNI"):
-            choose_file(str(path), runtime)
+            choose_file(str(path), "auto")
+
+
+def test_run_does_as_the_error_says(written: dict[str, Path], no_vnni: None) -> None:
+    for model in (str(written["onnxruntime-x86"]), "edge-seg-s"):
+        assert choose_file(model, "onnxruntime") == find_model(model)
+
+
+def test_files_for_tensorrt_are_judged_where_they_are_computed_exactly(cpu_flags: Callable[[str], None]) -> None:
+    pytest.importorskip("openvino")
+    cpu_flags(ZEN_3)
+    assert runtime_for(find_target("tensorrt")) == "onnxruntime"
+    cpu_flags(ICE_LAKE)
+    assert runtime_for(find_target("tensorrt")) == "openvino"
 
 
 def test_run_changes_nothing_where_there_is_vnni(
@@ -238,3 +238,18 @@ ZEROS = np.zeros(2, np.int8)
 )
 def test_what_saturates_is_read_from_the_graph(body: str, changes: dict[str, Any], found: list[str]) -> None:
     assert list(saturating_nodes(graph(body, **changes))) == found
+
+
+def test_weights_in_constants_and_outside_of_the_file_are_read(tmp_path: Path) -> None:
+    inside = graph(CONV)
+    weights = next(tensor for tensor in inside.graph.initializer if tensor.name == "w")
+    node = onnx.helper.make_node("Constant", [], ["w"])
+    node.attribute.append(onnx.helper.make_attribute("value", weights))
+    inside.graph.node.insert(0, node)
+    inside.graph.initializer.remove(weights)
+    assert list(saturating_nodes(inside)) == ["only"]
+
+    onnx.save(graph(CONV), tmp_path / "net.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert first_saturating(tmp_path / "net.onnx") == "only"
+    (tmp_path / "w.bin").unlink()
+    assert first_saturating(tmp_path / "net.onnx") is None

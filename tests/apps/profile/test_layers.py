@@ -189,14 +189,12 @@ def test_the_trace_is_removed(tiny_model: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_threads_are_kept(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(
-        ort_layers, "session_options", lambda threads, path: asked.append(threads) or session_options(1, path)
-    )
+    monkeypatch.setattr(ort_layers, "session_options", lambda threads: asked.append(threads) or session_options(1))
 
     TIMERS["onnxruntime"](tiny_model, IMAGE, 2)
 
     assert asked == [2]
-    assert session_options(2, tiny_model).intra_op_num_threads == 2
+    assert session_options(2).intra_op_num_threads == 2
     assert "INFERENCE_NUM_THREADS" not in cpu_config(0, "f32")
     compiled = compile_graph(tiny_model, IMAGE.shape, cpu_config(1, "f32"))
     assert int(compiled.get_property("INFERENCE_NUM_THREADS")) == 1
