@@ -27,8 +27,8 @@ def combine(
 ) -> list[Row]:
     """A row for every artefact (name, path) on every run-time that takes such files, with each batch and thread count.
 
-    `runtimes` are names, or "auto" for what `best_runtime` takes, or "all". ModelError for an unknown name, and for one that
-    takes none of the artefacts.
+    `runtimes` are names, or "auto" for what `best_runtime` takes, or "all". ModelError for an unknown name, and for
+    one that takes none of the artefacts.
     """
     found = [
         Row(name, str(path), runtime, batch, count)
