@@ -25,7 +25,7 @@ def check_calibration_data(*uris: str) -> None:
     split = "test" if "test" in splits else "val" if set(splits) == {"val"} else None
     if split is not None:
         raise typer.BadParameter(
-            f"{' '.join(uris)}: what is chosen on {split} cannot be measured there. Give pictures of train."
+            f"{' '.join(uris)}: what is learned or chosen on {split} cannot be measured there. Give pictures of train."
         )
 
 

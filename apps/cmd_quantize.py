@@ -57,7 +57,7 @@ def quantize(
     """Quantize and say what was written."""
     from edge_seg.calib.gates import Gates
     from edge_seg.calib.rung import Rung, read_rung
-    from edge_seg.export.target import targets_of
+    from edge_seg.export.target import is_timed_here, targets_of
     from edge_seg.weights import find_model, place_beside
 
     gates, asked = Gates(max_drop, max_class_drop, min_speedup), Rung(target, method, float_type=floats)
@@ -75,8 +75,8 @@ def quantize(
         raise typer.BadParameter(
             "Gates find the method on labelled pictures: give --data, no --method, --float or --rung."
         )
-    if target == "tensorrt" and min_speedup is not None:
-        raise typer.BadParameter("TensorRT is timed where its engine runs. Leave --min-speedup out.")
+    if min_speedup is not None and not is_timed_here(target):
+        raise typer.BadParameter(f"{target} is not timed on this machine, but where it runs. Leave --min-speedup out.")
     _check_gated(path, sensitivity)
     wish = Wish(target, images, sensitivity, copy_fp32=out is not None)
     quantize_behind_gates(source, path, data, gates, wish=wish, as_json=as_json)

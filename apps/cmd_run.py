@@ -87,14 +87,14 @@ def choose_file(model: str, runtime: str) -> Path:
 
     On ONNX Runtime, where that is asked for by name, it runs as it is: exactly, but slowly. Errors as `open_runner`.
     """
-    from edge_seg.runners import check_cpu, choose_runtime
+    from edge_seg.runners import check_vnni, choose_runtime
     from edge_seg.weights import find_model, fp32_name
 
     path, _ = choose_runtime(model, runtime)
     if runtime == "onnxruntime":
         return path
     try:
-        check_cpu(path)
+        check_vnni(path)
     except ModelError:
         other = fp32_name(path)
         if other is None:

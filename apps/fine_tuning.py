@@ -101,14 +101,14 @@ def _ranges(options: "TrainOptions", model: Path, path: Path | None) -> "Ranges"
     from edge_seg.apps.cmd_quantize import observe_data
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import read_ranges, write_ranges
-    from edge_seg.train import check_output
+    from edge_seg.train import owned_folder
 
     observed = options.run_dir / OBSERVED
     if path is not None or (options.resume and observed.is_file()):
         return read_ranges(path or observed, open_fp32(model))
-    check_output(options)
-    found = observe_data(open_fp32(model), options.data, CALIBRATION_IMAGES)
-    write_ranges(observed, found)
+    with owned_folder(options):
+        found = observe_data(open_fp32(model), options.data, CALIBRATION_IMAGES)
+        write_ranges(observed, found)
     return found
 
 

@@ -74,7 +74,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     from edge_seg.calib.sensitivity import layers_in
     from edge_seg.calib.sensitivity_run import runtime_for
     from edge_seg.calib.speed import ROUNDS
-    from edge_seg.export.target import targets_of
+    from edge_seg.export.target import is_timed_here, targets_of
 
     model = open_fp32(source)
     known = None if wish.sensitivity is None else list(layers_in(wish.sensitivity, model).values())
@@ -91,7 +91,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
             targets=[found.name for found in targets],
             runtime=runtime_for(targets[0]) if runtime == "tensorrt" else runtime,
             shorter=BF16 if runtime == "openvino" else None,
-            rounds=None if runtime == "tensorrt" else ROUNDS,
+            rounds=ROUNDS if is_timed_here(wish.target) else None,
             order=lambda rung: known or order_by_agreement(builder, rung, first),
             tell=lambda found: print(_line(found), file=sys.stderr),
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from filelock import FileLock, Timeout
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -125,19 +126,19 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
     saved = read_last(task, options, fixed)
     owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
-    check_output(options)
-    if report is not None:
-        write_whole(options.run_dir / "init.txt", report.text().encode())
-    with _quiet():
-        trainer = _trainer(options, {"options": fixed, "origins": owed})
-    sampler = epoch_sampler(samples, trainer, options)
-    if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
-        task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
-    else:
-        sampler.go_on_from(saved["global_step"] if saved else 0)
+    with owned_folder(options):
+        if report is not None:
+            write_whole(options.run_dir / "init.txt", report.text().encode())
         with _quiet():
-            loader = training_loader(samples, sampler, pictures, options)
-            trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
+            trainer = _trainer(options, {"options": fixed, "origins": owed})
+        sampler = epoch_sampler(samples, trainer, options)
+        if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
+            task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
+        else:
+            sampler.go_on_from(saved["global_step"] if saved else 0)
+            with _quiet():
+                loader = training_loader(samples, sampler, pictures, options)
+                trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
     spec = _spec(dataset, options, owed)
@@ -173,7 +174,7 @@ def _check_processes(options: TrainOptions) -> None:
         )
 
 
-def check_output(options: TrainOptions) -> None:
+def _check_output(options: TrainOptions) -> None:
     """Make the folders to write to; SinkError now, not after hours of training, where one cannot be written."""
     for folder in {options.out.parent, options.run_dir}:
         try:
@@ -181,6 +182,26 @@ def check_output(options: TrainOptions) -> None:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
+
+
+@contextmanager
+def owned_folder(options: TrainOptions) -> Iterator[None]:
+    """Make the run's folder and keep other trainings out of it while the block runs.
+
+    Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
+    that cannot be written.
+    """
+    _check_output(options)
+    if any(os.environ.get(rank, "0") != "0" for rank in ("NODE_RANK", "LOCAL_RANK")):
+        yield
+        return
+    try:
+        with FileLock(options.run_dir / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise SinkError(
+            f"Another training is at work in {options.run_dir}. Wait for its end, or choose another --out."
+        ) from None
 
 
 def _initial_net(

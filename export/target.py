@@ -65,8 +65,8 @@ def find_target(name: str) -> Target:
 def targets_of(name: str) -> tuple[tuple[Target, ...], str]:
     """The dialects among which a name leaves the choice, and the run-time on which they are timed.
 
-    `openvino` reads two of them fast, and one where the CPU has no VNNI; `auto` is that on
-    x86-64 and ONNX Runtime's on Arm.
+    `openvino` reads two of them fast, and one where the CPU has no VNNI; `auto` is that on x86-64 and ONNX Runtime's
+    on Arm.
 
     >>> targets_of("x86-novnni")[1]
     'onnxruntime'
@@ -79,6 +79,19 @@ def targets_of(name: str) -> tuple[tuple[Target, ...], str]:
     if name not in TARGETS:
         raise ModelError(f"No target {name!r}. Choose auto, openvino, {', '.join(TARGETS)}.")
     return (TARGETS[name],), TARGETS[name].runtime
+
+
+def is_timed_here(name: str) -> bool:
+    """Whether files for a target are as fast here as on the target's own machines, as far as the CPU tells.
+
+    TensorRT is none of this machine's run-times, and without VNNI 8-bit weights are multiplied exactly, but slowly.
+
+    >>> is_timed_here("tensorrt"), is_timed_here("x86-novnni")
+    (False, True)
+    """
+    targets, runtime = targets_of(name)
+    slow = lacks_vnni() and any(target.weight_bits == 8 for target in targets)
+    return runtime != "tensorrt" and not slow
 
 
 def target_here() -> Target:

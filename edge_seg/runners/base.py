@@ -93,11 +93,11 @@ def open_runner(model: str | Path, runtime: str = "auto", *, threads: int = 0) -
     """
     path, chosen = choose_runtime(model, runtime)
     if chosen.pairs_in_int16:
-        check_cpu(path)
+        check_vnni(path)
     return chosen.open(path, threads)
 
 
-def check_cpu(path: Path) -> None:
+def check_vnni(path: Path) -> None:
     """ModelError for a file of 8-bit weights on an x86 CPU without VNNI: OpenVINO would compute it wrongly."""
     if lacks_vnni() and path.suffix == ".onnx":
         from edge_seg.runners.saturation import check_sums

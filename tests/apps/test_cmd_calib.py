@@ -110,7 +110,9 @@ def test_what_tells_the_result_is_not_calibrated_on(
     result = CliRunner().invoke(app, [*command.split(), *data], env={"COLUMNS": "300", "TERM": "dumb"})
 
     assert result.exit_code == 2
-    assert f"what is chosen on {split} cannot be measured there" in " ".join(result.output.replace("│", " ").split())
+    assert f"what is learned or chosen on {split} cannot be measured there" in " ".join(
+        result.output.replace("│", " ").split()
+    )
 
 
 def test_val_beside_train_is_not_val_alone(tmp_path: Path) -> None:
@@ -133,5 +135,5 @@ def test_a_manifest_of_test_is_not_observed(tiny_model: Path, tmp_path: Path, mo
         app, ["calib", "observe", str(tiny_model), "--manifest", "c.json", "--out", "r.json"], env={"COLUMNS": "300"}
     )
 
-    assert result.exit_code == 2 and "what is chosen on test" in result.output
+    assert result.exit_code == 2 and "what is learned or chosen on test" in result.output
     assert not Path("r.json").exists()

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
-from edge_seg.errors import DataError
-from edge_seg.train import train
+from edge_seg.errors import DataError, SinkError
+from edge_seg.train import owned_folder, train
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.task import SegmentationTask
 
@@ -216,3 +216,15 @@ def test_epochs_tell_only_what_was_measured_in_them(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines if "val_miou" in line] == ["10/11"]
     assert len(lines) == 11
+
+
+def test_two_trainings_do_not_share_a_folder(short_run: ShortRun, tmp_path: Path) -> None:
+    """The second would write over the checkpoint that the first is to go on from."""
+    options = short_run(tmp_path)
+    with owned_folder(options), pytest.raises(SinkError, match="Another training is at work in"):
+        train(options)
+    assert not options.last.exists()
+
+    train(options)  # what holds the folder is the process, not the file that is left
+
+    assert options.out.is_file()
