@@ -7,6 +7,7 @@ import typer
 
 from edge_seg.apps import (
     cmd_adopt,
+    cmd_build,
     cmd_calib,
     cmd_eval,
     cmd_export,
@@ -35,6 +36,7 @@ for commands in (
     cmd_adopt,
     cmd_quantize,
     cmd_calib,
+    cmd_build,
     cmd_eval,
     cmd_verify,
     cmd_profile,

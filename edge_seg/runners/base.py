@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.runners.cpu import lacks_vnni
+from edge_seg.runners.engine_file import SUFFIX, read_sidecar
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
 from edge_seg.weights import find_model
@@ -58,6 +59,12 @@ def _open_openvino_bf16(path: Path, threads: int) -> Runner:
     return OpenVinoRunner(path, threads, floats="bf16")
 
 
+def _open_tensorrt(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.trt_runner import TrtRunner
+
+    return TrtRunner(path, threads)
+
+
 class Runtime(NamedTuple):
     """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
 
@@ -81,6 +88,7 @@ RUNTIMES = {
     "openvino-bf16": Runtime(
         ".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True, pairs_in_int16=True
     ),
+    "tensorrt": Runtime(SUFFIX, "tensorrt", "edge-seg[tensorrt]", _open_tensorrt, more_as_several=True),
 }
 """The run-times by name."""
 
@@ -120,14 +128,15 @@ def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runt
 
 
 def best_runtime(path: Path) -> str:
-    """What `auto` is: PyTorch for a checkpoint, installed or not; for ONNX, OpenVINO on x86-64, ONNX Runtime elsewhere.
+    """What `auto` is: for ONNX, OpenVINO on x86-64, ONNX Runtime elsewhere; for other files the one that takes them.
 
-    A file that OpenVINO would compute wrongly on this CPU goes to ONNX Runtime too. ModelError for one that is neither.
+    A file that OpenVINO would compute wrongly on this CPU goes to ONNX Runtime too. ModelError for one of no such kind.
     """
-    if path.suffix == ".pt":
-        return "torch"
+    alone = {".pt": "torch", SUFFIX: "tensorrt"}
+    if path.suffix in alone:
+        return alone[path.suffix]  # installed or not
     if path.suffix != ".onnx":
-        raise ModelError(f"No run-time takes {path.name}: expected .onnx or .pt.")
+        raise ModelError(f"No run-time takes {path.name}: expected .onnx, {SUFFIX} or .pt.")
     intel = platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
     if intel and lacks_vnni():
         from edge_seg.runners.saturation import first_saturating
@@ -153,5 +162,9 @@ def _read_onnx_spec(path: Path) -> ModelSpec:
     return read_onnx_spec(path)
 
 
-SPEC_READERS = {".pt": _read_checkpoint_spec, ".onnx": _read_onnx_spec}
+def _read_engine_spec(path: Path) -> ModelSpec:
+    return read_sidecar(path).spec
+
+
+SPEC_READERS = {".pt": _read_checkpoint_spec, ".onnx": _read_onnx_spec, SUFFIX: _read_engine_spec}
 """How the spec is read, by the artefact's suffix."""

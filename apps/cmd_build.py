@@ -1,0 +1,105 @@
+"""`edge-seg build`: a TensorRT engine of an ONNX file, for the GPU at hand."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edge_seg.export.build_engine import Calibration
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(help="Build a TensorRT engine of an ONNX file, on the GPU that is to run it.")(build)
+
+
+def build(
+    model: Annotated[str, typer.Argument(help="Bundled name or ONNX file; for INT8 one of --target tensorrt.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Engine to write; MODEL.engine where not given.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8 or best, for TensorRT before 10; later ones take the file's types.")
+    ] = "best",
+    calib: Annotated[str, typer.Option(help="INT8 by qdq, the file's own nodes, or implicit, by --cache.")] = "qdq",
+    cache: Annotated[
+        Path | None, typer.Option(help="With --calib implicit: the calibration cache of edge-seg calib cache.")
+    ] = None,
+    dla: Annotated[int | None, typer.Option(min=0, help="Deep learning accelerator to build for.")] = None,
+    workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a tactic, MiB.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="File of timings to use and to add to.")] = None,
+    batch: Annotated[str, typer.Option(help="Pictures at a time: N, or least,best,most.")] = "1",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Let the next TensorRT generation run it too (from 8.6 on).")
+    ] = False,
+    tactic_sources: Annotated[
+        str, typer.Option(help="Only these sources of tactics, by TensorRT's names with commas between.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the engine's fingerprint as JSON on stdout.")] = False,
+) -> None:
+    """Build, or find that the engine is up to date, and say what it is."""
+    from dataclasses import asdict
+
+    from edge_seg.apps.output import print_report
+    from edge_seg.export.build_engine import build_engine, tell_on_stderr
+    from edge_seg.export.to_engine import BuildOptions
+    from edge_seg.weights import find_model, place_beside
+
+    source = find_model(model)
+    path = out or place_beside(source).with_suffix(".engine")
+    sources = tuple(name.strip() for name in tactic_sources.split(",") if name.strip())
+    options = BuildOptions(precision, dla, workspace_mb, timing_cache, parse_batch(batch), version_compatible, sources)
+    found = build_engine(
+        source,
+        path,
+        options,
+        calibration=_calibration(calib, cache),
+        on_phase=_on_phase,
+        tell=tell_on_stderr,
+    )
+    text = f"{path}: {found.precision}, TensorRT {found.tensorrt}, {found.gpu} (sm {found.sm}). Type: "
+    print_report(asdict(found), f"{text}edge-seg run --model {path}", as_json=as_json)
+
+
+def parse_batch(text: str) -> tuple[int, int, int]:
+    """Least, best and most pictures at a time; wrong usage for anything else.
+
+    >>> parse_batch("4"), parse_batch("1,4,8")
+    ((4, 4, 4), (1, 4, 8))
+    """
+    parts = text.split(",")
+    numbers = [int(part) for part in parts if part.strip().isdecimal()]
+    if len(numbers) != len(parts) or len(numbers) not in (1, 3) or numbers != sorted(numbers) or numbers[0] < 1:
+        raise typer.BadParameter(f"--batch {text}: expected N, or three numbers that rise, such as 1,4,8.")
+    least, best, most = numbers if len(numbers) == 3 else numbers * 3
+    return least, best, most
+
+
+def _calibration(calib: str, cache: Path | None) -> "Calibration | None":
+    """The calibration by a cache; wrong usage for options that do not go together."""
+    if calib not in ("qdq", "implicit"):
+        raise typer.BadParameter(f"--calib {calib}: expected qdq or implicit.")
+    if (calib == "implicit") != (cache is not None):
+        raise typer.BadParameter("--calib implicit and --cache FILE belong together; edge-seg calib cache writes FILE.")
+    if cache is None:
+        return None
+    from edge_seg.calib.tensorrt_cache import ALGORITHMS, read_cache
+    from edge_seg.calib.trt_calibrator import make_calibrator
+    from edge_seg.errors import DataError
+    from edge_seg.export.build_engine import Calibration
+    from edge_seg.runners.engine_file import sha256
+
+    found, content = read_cache(cache), cache.read_bytes()
+    kinds = {ALGORITHMS["entropy2"]: "entropy", ALGORITHMS["min-max"]: "min-max"}
+    if found.algorithm not in kinds:
+        raise DataError(f"{cache} is of {found.algorithm}. Write one of entropy2 or min-max: edge-seg calib cache")
+    kind = kinds[found.algorithm]
+    return Calibration(lambda trt, device: make_calibrator(trt, kind, cache=content), sha256(content))
+
+
+def _on_phase(phase: str, step: int, steps: int) -> bool:
+    """A line for each phase that begins."""
+    if step == 0:
+        print(f"  {phase}", file=sys.stderr, flush=True)
+    return True

@@ -1,0 +1,123 @@
+"""An engine and its sidecar: `net.engine` is TensorRT's plan, `net.engine.json` says what it is and where it runs.
+
+A plan says nothing of itself before a GPU has loaded it, and fits one TensorRT, one GPU architecture and one operating
+system. The sidecar has the spec, the fingerprint of the build, and the hash of the plan, so that an engine from
+elsewhere, or one that is damaged, is told without loading it.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_seg.errors import ModelError
+from edge_seg.files import check_path, read_text, write_whole
+from edge_seg.spec import ModelSpec, parse_spec
+
+SUFFIX = ".engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What an engine was built of, by and for; where any of it but the driver differs, another engine would be built.
+
+    `onnx` and `calibration` are SHA-256 of the ONNX file and of the calibration cache ("" without one), `sm` is the
+    compute capability, such as "8.7", `batch` the least, the best and the largest N, `flags` what else was asked for.
+    """
+
+    onnx: str
+    tensorrt: str
+    driver: str
+    gpu: str
+    sm: str
+    precision: str
+    batch: tuple[int, int, int]
+    calibration: str = ""
+    flags: tuple[str, ...] = ()
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """The fields in which another one differs, as 'gpu: Orin, not Thor'."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "driver"]
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
+        return [f"{name}: {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What stands beside an engine: the spec, the fingerprint, and SHA-256 of the engine's bytes."""
+
+    spec: ModelSpec
+    fingerprint: Fingerprint
+    engine: str
+
+    def to_json(self) -> str:
+        """JSON text that `parse_sidecar` reads back."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def sidecar_of(path: Path) -> Path:
+    """The name of an engine's sidecar.
+
+    >>> sidecar_of(Path("net.engine")).name
+    'net.engine.json'
+    """
+    return path.with_name(path.name + ".json")
+
+
+def parse_sidecar(text: str, name: str) -> Sidecar:
+    """Read what `Sidecar.to_json` wrote; ModelError, which calls it `name`, where it is none."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        told: dict[str, Any] = found["fingerprint"]
+        least, best, most = map(int, told["batch"])
+        fields = told | {"batch": (least, best, most), "flags": tuple(map(str, told["flags"]))}
+        sidecar = Sidecar(parse_spec(json.dumps(found["spec"])), Fingerprint(**fields), str(found["engine"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"{name} is no sidecar of an engine ({error}). Build the engine again: edge-seg build"
+        ) from None
+    return sidecar
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """The sidecar of the engine at `path`; ModelError where there is none, or it cannot be read."""
+    check_path(path, ModelError)
+    beside = sidecar_of(path)
+    if not beside.is_file():
+        raise ModelError(
+            f"{beside} is missing: nothing says what {path.name} is, and for which GPU it was built. Build it again: "
+            "edge-seg build MODEL.onnx"
+        )
+    return parse_sidecar(read_text(beside, ModelError), str(beside))
+
+
+def read_engine(path: Path) -> tuple[bytes, Sidecar]:
+    """The engine's bytes and its sidecar; ModelError where one is missing, cut short or of another engine."""
+    sidecar = read_sidecar(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+    if sha256(content) != sidecar.engine:
+        raise ModelError(
+            f"{path} is not the engine that {sidecar_of(path).name} describes: it was cut short, altered or exchanged. "
+            "Build it again: edge-seg build MODEL.onnx"
+        )
+    return content, sidecar
+
+
+def write_engine(path: Path, content: bytes, spec: ModelSpec, fingerprint: Fingerprint) -> None:
+    """Write an engine and its sidecar; SinkError where that cannot be done.
+
+    The engine last: between the two writes an engine of before has another hash than its sidecar says, and is refused.
+    """
+    sidecar = Sidecar(spec, fingerprint, sha256(content))
+    write_whole(sidecar_of(path), sidecar.to_json().encode())
+    write_whole(path, content)
+
+
+def sha256(content: bytes) -> str:
+    """The hash by which files are told apart."""
+    return hashlib.sha256(content).hexdigest()

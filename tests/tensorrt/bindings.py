@@ -1,0 +1,102 @@
+"""The real Python bindings of TensorRT, one generation each, without TensorRT's libraries and without a GPU.
+
+    python tests/tensorrt/bindings.py FOLDER        # installs what is missing of them into FOLDER
+
+NVIDIA publishes the bindings as packages of their own, a megabyte each. They link TensorRT's libraries, which are
+replaced by empty ones that have the few entry points they ask for: then the package loads, and every class, enum and
+signature can be looked at. Nothing can be built or run with it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = {
+    "8.6.1": "tensorrt-bindings==8.6.1",
+    "10.3.0": "tensorrt-cu12-bindings==10.3.0",
+    "10.16.0.72": "tensorrt-cu12-bindings==10.16.0.72",
+    "11.4.0.106": "tensorrt-cu13-bindings==11.4.0.106",
+}
+"""The requirement of each generation's bindings, by version."""
+
+ENTRY_POINTS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getNvOnnxParserVersion",
+    "getBuilderPluginRegistry",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+    "_ZN14nvcaffeparser117createCaffeParserEv",  # up to 8.6
+    "_ZN14nvcaffeparser123shutdownProtobufLibraryEv",
+    "_ZN11nvuffparser15createUffParserEv",
+    "_ZN11nvuffparser8FieldMapC1EPKcPKvNS_9FieldTypeEi",
+)
+"""What the bindings ask of TensorRT's libraries, by the linker's names."""
+
+LIBRARY = re.compile(rb"lib(?:nvinfer|nvinfer_plugin|nvonnxparser|nvparsers)\.so\.\d+")
+
+PACKAGE = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+"""What makes `import tensorrt` find them."""
+
+DUMP = """
+import json, tensorrt
+names = {name: getattr(tensorrt, name) for name in dir(tensorrt)}
+print(json.dumps({name: dir(found) if isinstance(found, type) else [] for name, found in names.items()}))
+"""
+
+
+def main(folder: Path) -> None:
+    """Install the bindings that are missing; those that have no wheel for this Python are told and left out."""
+    for version, requirement in PACKAGES.items():
+        place = folder / version
+        if (place / "tensorrt.py").is_file():
+            continue
+        pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
+        done = subprocess.run([*pip, "--only-binary=:all:", "--target", place, requirement], check=False)
+        if done.returncode:
+            print(f"{requirement}: none for this Python; tests of it are left out", file=sys.stderr)
+            continue
+        try:
+            write_stand_ins(place / "tensorrt_bindings")
+        except FileNotFoundError:
+            print("gcc is missing: tests of TensorRT's bindings are left out", file=sys.stderr)
+            return
+        (place / "tensorrt.py").write_text(PACKAGE)  # last: where it is, all is
+
+
+def write_stand_ins(package: Path) -> None:
+    """Empty libraries beside the bindings, by the names that these ask for."""
+    needed = sorted({name.decode() for name in LIBRARY.findall((package / "tensorrt.so").read_bytes())})
+    source = package / "stand_in.c"
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in ENTRY_POINTS))
+    for library in needed:
+        command = ["gcc", "-shared", "-fPIC", source, "-o", package / library, f"-Wl,-soname,{library}"]
+        subprocess.run(command, check=True)
+
+
+def run_with(place: Path, *arguments: str) -> str:
+    """What Python prints with the bindings of `place` as `tensorrt`, in a process of its own."""
+    paths = {"PYTHONPATH": str(place), "LD_LIBRARY_PATH": str(place / "tensorrt_bindings")}
+    here = str(Path(__file__).parents[2])
+    environment = os.environ | paths | {"PYTHONPATH": os.pathsep.join([paths["PYTHONPATH"], here])}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def dump(place: Path) -> dict[str, list[str]]:
+    """Every name of the package, with the attributes of those that are classes."""
+    found: dict[str, list[str]] = json.loads(run_with(place, "-c", DUMP))
+    return found
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""Our calls against the real bindings of four generations: every name is there, or known not to be."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from edge_seg.runners.tensorrt_api import OPTIONAL
+
+HERE = Path(__file__).parent
+FOLDER = Path(sys.prefix) / "tensorrt"
+"""Where `make` puts the bindings."""
+
+
+def load(name: str) -> ModuleType:
+    """A module beside this file."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bindings, touched = load("bindings"), load("touched")
+
+NAMES: dict[str, str] = touched.touched()
+
+LACKS = {
+    "8.6.1": {"strong typing", "progress", "node names in errors", "memory of 64 bits"},
+    "10.3.0": set(),
+    "10.16.0.72": set(),
+    "11.4.0.106": {"calibrators", "precision flags", "fast INT8", "explicit batch", "memory of 32 bits"},
+}
+"""The features that each generation lacks, by NVIDIA's release notes and migration guide."""
+
+
+@pytest.fixture(params=bindings.PACKAGES)
+def version(request: pytest.FixtureRequest) -> str:
+    """One generation whose bindings are installed."""
+    found: str = request.param
+    if not (FOLDER / found / "tensorrt.py").is_file():
+        pytest.skip(f"no bindings of TensorRT {found} for this Python in {FOLDER}: make installs those that there are")
+    return found
+
+
+def names_absent(version: str) -> frozenset[str]:
+    """The attributes of the features that a generation lacks."""
+    return frozenset(name for feature in LACKS[version] for name in OPTIONAL[feature])
+
+
+def test_every_generation_has_what_we_touch(version: str) -> None:
+    dump = bindings.dump(FOLDER / version)
+
+    assert touched.missing(NAMES, dump, names_absent(version)) == []
+
+
+def test_features_are_told_as_they_are(version: str) -> None:
+    asked = "import json, tensorrt; from edge_seg.runners.tensorrt_api import OPTIONAL, has; "
+    told = bindings.run_with(
+        FOLDER / version, "-c", asked + "print(json.dumps([f for f in OPTIONAL if not has(tensorrt, f)]))"
+    )
+
+    assert set(json.loads(told)) == LACKS[version]
+    assert LACKS[version] <= OPTIONAL.keys()
+
+
+def test_a_name_that_a_binding_loses_is_told(version: str) -> None:
+    """Otherwise the test above could not fail."""
+    dump, absent = bindings.dump(FOLDER / version), names_absent(version)
+    for name in (name for name in NAMES if not touched.known(name, absent)):
+        kind, _, attribute = name.partition(".")
+        less = dict(dump)
+        if attribute:
+            less[kind] = [other for other in dump[kind] if other != attribute]
+        else:
+            del less[kind]
+        assert any(told.startswith(name) for told in touched.missing(NAMES, less, absent)), name
+
+
+def test_optional_attributes_are_touched_behind_a_question() -> None:
+    """A name that some generation lacks stands in OPTIONAL, and what stands there is touched or asked about."""
+    lacking = {name for names in OPTIONAL.values() for name in names}
+
+    assert {"IInt8EntropyCalibrator2", "BuilderFlag.INT8", "IProgressMonitor"} <= lacking
+    assert len(NAMES) > 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "algorithm"), [("entropy", "ENTROPY_CALIBRATION_2"), ("min-max", "MINMAX_CALIBRATION")]
+)
+def test_calibrators_answer_as_tensorrt_calls_them(version: str, kind: str, algorithm: str) -> None:
+    if "calibrators" in LACKS[version]:
+        pytest.skip(f"TensorRT {version} has no calibrators any more")
+    first = "4" if int(version.partition(".")[0]) >= 10 else "0"
+    told = json.loads(bindings.run_with(FOLDER / version, str(HERE / "drive_calibrator.py"), kind, first))
+
+    assert told == {
+        "size": 2,
+        "shown": [[7] * 24, [9] * 24],  # the last batch is smaller: TensorRT wants all of one size
+        "cache": None,
+        "written": ["TRT-1-X"],
+        "algorithm": algorithm,
+        "known": "known",
+        "more": None,
+    }
+
+
+def test_the_fake_has_no_name_that_tensorrt_has_not(version: str) -> None:
+    """But for what a generation is known to lack."""
+    fake = load("fake").surface()
+    dump, absent = bindings.dump(FOLDER / version), names_absent(version)
+    names = {f"{kind}.{name}": "fake.py" for kind, names in fake.items() for name in names}
+
+    assert touched.missing(names, dump, absent) == []
+
+
+def test_no_other_file_touches_tensorrt() -> None:
+    root = HERE.parents[1]
+    sources = [
+        path for folder in ("edge_seg", "export", "calib", "apps", "devices") for path in (root / folder).rglob("*.py")
+    ]
+    using = {str(path.relative_to(root)) for path in sources if "tensorrt_api" in path.read_text()}
+    through_links = {name for name in using if name.split("/")[1] in ("export", "calib", "apps", "devices")}
+
+    assert using - through_links <= set(touched.FILES)
