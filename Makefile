@@ -31,6 +31,7 @@ test: $(VENV)/.dev ## run the fast tests, with coverage
 	$(BIN)/python -m pytest -m "not slow" --cov
 
 test-all: $(VENV)/.dev ## run all tests, with coverage
+	@$(BIN)/python $(BINDINGS) $(VENV)/tensorrt --with-8.5
 	$(BIN)/python -m pytest --cov
 
 lint: $(VENV)/.dev ## check format, style, types and the direction of imports

@@ -1,6 +1,7 @@
 """The real Python bindings of TensorRT, one generation each, without TensorRT's libraries and without a GPU.
 
-    python tests/tensorrt/bindings.py FOLDER        # installs what is missing of them into FOLDER
+    python tests/tensorrt/bindings.py FOLDER              # installs what is missing of them into FOLDER
+    python tests/tensorrt/bindings.py FOLDER --with-8.5   # 8.5.3.1 too: a download of 549 MB, and it wants Python 3.10
 
 NVIDIA publishes the bindings as packages of their own, a megabyte each. They link TensorRT's libraries, which are
 replaced by empty ones that have the few entry points they ask for: then the package loads, and every class, enum and
@@ -10,9 +11,12 @@ signature can be looked at. Nothing can be built or run with it.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from zipfile import ZipFile
 
 PACKAGES = {
     "8.6.1": "tensorrt-bindings==8.6.1",
@@ -21,6 +25,9 @@ PACKAGES = {
     "11.4.0.106": "tensorrt-cu13-bindings==11.4.0.106",
 }
 """The requirement of each generation's bindings, by version."""
+
+OLDEST = "8.5.3.1"
+"""The version whose bindings come in one wheel with its libraries alone, for Python up to 3.10."""
 
 ENTRY_POINTS = (
     "createInferBuilder_INTERNAL",
@@ -51,42 +58,74 @@ print(json.dumps({name: dir(found) if isinstance(found, type) else [] for name, 
 """
 
 
-def main(folder: Path) -> None:
-    """Install the bindings that are missing; those that have no wheel for this Python are told and left out."""
+def main(folder: Path, *, with_oldest: bool) -> None:
+    """Install the bindings that are missing; those that cannot be are told and left out."""
     for version, requirement in PACKAGES.items():
-        place = folder / version
-        if (place / "tensorrt.py").is_file():
-            continue
-        pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run([*pip, "--only-binary=:all:", "--target", place, requirement], check=False)
-        if done.returncode:
-            print(f"{requirement}: none for this Python; tests of it are left out", file=sys.stderr)
-            continue
-        try:
-            write_stand_ins(place / "tensorrt_bindings")
-        except FileNotFoundError:
-            print("gcc is missing: tests of TensorRT's bindings are left out", file=sys.stderr)
-            return
+        install(folder / version, requirement)
+    if with_oldest:
+        install_oldest(folder / OLDEST)
+
+
+def install(place: Path, requirement: str) -> None:
+    """The bindings of one generation for this Python, where there are any."""
+    if (place / "tensorrt.py").is_file():
+        return
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*pip, "--only-binary=:all:", "--target", place, requirement], check=False)
+    if done.returncode:
+        print(f"{requirement}: none for this Python; tests of it are left out", file=sys.stderr)
+    elif write_stand_ins(place / "tensorrt_bindings"):
         (place / "tensorrt.py").write_text(PACKAGE)  # last: where it is, all is
 
 
-def write_stand_ins(package: Path) -> None:
-    """Empty libraries beside the bindings, by the names that these ask for."""
+def install_oldest(place: Path) -> None:
+    """The bindings of 8.5 for Python 3.10, where that is installed."""
+    python = python310()
+    if python is None or (place / "tensorrt.py").is_file():
+        print(f"TensorRT {OLDEST}: {python or 'no Python 3.10 here; tests of it are left out'}", file=sys.stderr)
+        return
+    package = place / "tensorrt_bindings"
+    package.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as downloads:
+        pip = [python, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps", "-d", downloads]
+        subprocess.run([*pip, "--only-binary=:all:", f"tensorrt=={OLDEST}"], check=True)
+        with ZipFile(next(Path(downloads).glob("*.whl"))) as wheel:
+            for name in ("tensorrt.so", "__init__.py"):
+                (package / name).write_bytes(wheel.read(f"tensorrt/{name}"))
+    if write_stand_ins(package):
+        (place / "tensorrt.py").write_text(PACKAGE)
+
+
+def python310() -> str | None:
+    """An interpreter of Python 3.10 that works, on the path or of pyenv, whose own command may point at nothing."""
+    known = [shutil.which("python3.10"), *map(str, Path.home().glob(".pyenv/versions/3.10*/bin/python"))]
+    for python in filter(None, known):
+        if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
+            return python
+    return None
+
+
+def write_stand_ins(package: Path) -> bool:
+    """Empty libraries beside the bindings, by the names that these ask for; False without a compiler."""
+    if shutil.which("gcc") is None:
+        print("gcc is missing: tests of TensorRT's bindings are left out", file=sys.stderr)
+        return False
     needed = sorted({name.decode() for name in LIBRARY.findall((package / "tensorrt.so").read_bytes())})
     source = package / "stand_in.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in ENTRY_POINTS))
     for library in needed:
         command = ["gcc", "-shared", "-fPIC", source, "-o", package / library, f"-Wl,-soname,{library}"]
         subprocess.run(command, check=True)
+    return True
 
 
-def run_with(place: Path, *arguments: str) -> str:
+def run_with(place: Path, *arguments: str, python: str = sys.executable) -> str:
     """What Python prints with the bindings of `place` as `tensorrt`, in a process of its own."""
     paths = {"PYTHONPATH": str(place), "LD_LIBRARY_PATH": str(place / "tensorrt_bindings")}
     here = str(Path(__file__).parents[2])
     environment = os.environ | paths | {"PYTHONPATH": os.pathsep.join([paths["PYTHONPATH"], here])}
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+        [python, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,9 +133,10 @@ def run_with(place: Path, *arguments: str) -> str:
 
 def dump(place: Path) -> dict[str, list[str]]:
     """Every name of the package, with the attributes of those that are classes."""
-    found: dict[str, list[str]] = json.loads(run_with(place, "-c", DUMP))
+    python = (python310() or "") if place.name == OLDEST else sys.executable
+    found: dict[str, list[str]] = json.loads(run_with(place, "-c", DUMP, python=python))
     return found
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), with_oldest="--with-8.5" in sys.argv[2:])
