@@ -2,12 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from edge_seg.export.build_engine import Calibration
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +19,16 @@ def build(
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8 or best, for TensorRT before 10; later ones take the file's types.")
     ] = "best",
-    calib: Annotated[str, typer.Option(help="INT8 by qdq, the file's own nodes, or implicit, by --cache.")] = "qdq",
+    calib: Annotated[
+        str, typer.Option(help="INT8 by qdq, the file's own nodes, or implicit, by a calibrator (TensorRT before 11).")
+    ] = "qdq",
     cache: Annotated[
         Path | None, typer.Option(help="With --calib implicit: the calibration cache of edge-seg calib cache.")
     ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="With --calib implicit: the pictures of edge-seg calib images.")
+    ] = None,
+    calibrator: Annotated[str, typer.Option(help="With --manifest: entropy or min-max.")] = "entropy",
     dla: Annotated[int | None, typer.Option(min=0, help="Deep learning accelerator to build for.")] = None,
     workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a tactic, MiB.")] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="File of timings to use and to add to.")] = None,
@@ -41,6 +44,7 @@ def build(
     """Build, or find that the engine is up to date, and say what it is."""
     from dataclasses import asdict
 
+    from edge_seg.apps.engine_calibration import calibration_of
     from edge_seg.apps.output import print_report
     from edge_seg.export.build_engine import build_engine, tell_on_stderr
     from edge_seg.export.to_engine import BuildOptions
@@ -50,11 +54,20 @@ def build(
     path = out or place_beside(source).with_suffix(".engine")
     sources = tuple(name.strip() for name in tactic_sources.split(",") if name.strip())
     options = BuildOptions(precision, dla, workspace_mb, timing_cache, parse_batch(batch), version_compatible, sources)
+    calibration = calibration_of(
+        calib,
+        source=source,
+        out=path,
+        cache=cache,
+        manifest=manifest,
+        calibrator=calibrator,
+        batch=options.batch[1],
+    )
     found = build_engine(
         source,
         path,
         options,
-        calibration=_calibration(calib, cache),
+        calibration=calibration,
         on_phase=_on_phase,
         tell=tell_on_stderr,
     )
@@ -74,28 +87,6 @@ def parse_batch(text: str) -> tuple[int, int, int]:
         raise typer.BadParameter(f"--batch {text}: expected N, or three numbers that rise, such as 1,4,8.")
     least, best, most = numbers if len(numbers) == 3 else numbers * 3
     return least, best, most
-
-
-def _calibration(calib: str, cache: Path | None) -> "Calibration | None":
-    """The calibration by a cache; wrong usage for options that do not go together."""
-    if calib not in ("qdq", "implicit"):
-        raise typer.BadParameter(f"--calib {calib}: expected qdq or implicit.")
-    if (calib == "implicit") != (cache is not None):
-        raise typer.BadParameter("--calib implicit and --cache FILE belong together; edge-seg calib cache writes FILE.")
-    if cache is None:
-        return None
-    from edge_seg.calib.tensorrt_cache import ALGORITHMS, read_cache
-    from edge_seg.calib.trt_calibrator import make_calibrator
-    from edge_seg.errors import DataError
-    from edge_seg.export.build_engine import Calibration
-    from edge_seg.runners.engine_file import sha256
-
-    found, content = read_cache(cache), cache.read_bytes()
-    kinds = {ALGORITHMS["entropy2"]: "entropy", ALGORITHMS["min-max"]: "min-max"}
-    if found.algorithm not in kinds:
-        raise DataError(f"{cache} is of {found.algorithm}. Write one of entropy2 or min-max: edge-seg calib cache")
-    kind = kinds[found.algorithm]
-    return Calibration(lambda trt, device: make_calibrator(trt, kind, cache=content), sha256(content))
 
 
 def _on_phase(phase: str, step: int, steps: int) -> bool:

@@ -28,6 +28,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
 ) -> None:
     """Evaluate and print the scores."""
+    from edge_seg.apps.artefact import artefact_for
     from edge_seg.apps.output import print_report
     from edge_seg.apps.progress import progress
     from edge_seg.apps.sheet import WorstImages, check_sheet
@@ -41,7 +42,7 @@ def run(
     if sheet is not None:
         check_sheet(sheet)
     dataset = open_dataset(data)
-    with open_segmenter(model, runtime) as segment, progress("eval", len(dataset)) as step:
+    with open_segmenter(artefact_for(model, runtime), runtime) as segment, progress("eval", len(dataset)) as step:
         worst = WorstImages(segment.spec)
 
         def look(frame: "Frame", labels: "UInt8Array") -> None:

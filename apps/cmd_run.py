@@ -85,12 +85,14 @@ def run(
 def choose_file(model: str, runtime: str) -> Path:
     """The model's file; of a bundled INT8 one that this CPU would compute wrongly, the FP32 file, and that is said.
 
-    On ONNX Runtime, where that is asked for by name, it runs as it is: exactly, but slowly. Errors as `open_runner`.
+    On ONNX Runtime, where that is asked for by name, it runs as it is: exactly, but slowly. For TensorRT it is the
+    engine of an ONNX file, built now where there is none. Errors as `open_runner`.
     """
+    from edge_seg.apps.artefact import artefact_for
     from edge_seg.runners import check_vnni, choose_runtime
     from edge_seg.weights import find_model, fp32_name
 
-    path, _ = choose_runtime(model, runtime)
+    path, _ = choose_runtime(artefact_for(model, runtime), runtime)
     if runtime == "onnxruntime":
         return path
     try:

@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import tensorrt as trt  # type: ignore[import-not-found,unused-ignore]
 
 from edge_seg.calib.trt_calibrator import make_calibrator
 from edge_seg.runners.cuda import Device
@@ -76,6 +75,8 @@ def fake_cuda() -> Any:  # noqa: ANN401
 
 def main(kind: str, first: int) -> None:
     """Drive a calibrator through pictures and another through a cache."""
+    import tensorrt as trt  # type: ignore[import-not-found,unused-ignore]
+
     cuda, written = fake_cuda(), list[bytes]()
     device = Device()
     batches = [np.full((count, 2, 2, 3), value, np.uint8) for count, value in ((2, 7), (2, 9), (1, 11))]

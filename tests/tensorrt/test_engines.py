@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_flags_are_those_of_the_generation(
     network: int,
     flags: list[str],
     gpu: Gpu,
-    fake: Any,  # noqa: ANN401
+    fake: ModuleType,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -276,8 +277,9 @@ def test_the_command_builds_and_tells(gpu: Gpu, tiny_model: Path, tmp_path: Path
         (["--batch", "3,2,1"], "three numbers that rise"),
         (["--batch", "0"], "three numbers that rise"),
         (["--calib", "entropy"], "expected qdq or implicit"),
-        (["--calib", "implicit"], "belong together"),
-        (["--cache", "x.cache"], "belong together"),
+        (["--calib", "implicit"], "takes either --cache FILE"),
+        (["--cache", "x.cache"], "these are for it alone"),
+        (["--calib", "implicit", "--cache", "x", "--manifest", "y"], "takes either --cache FILE"),
     ],
 )
 def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path) -> None:
@@ -287,7 +289,7 @@ def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path)
     assert message in " ".join(done.output.replace("│", " ").split())
 
 
-def test_implicit_int8_takes_the_cache(gpu: Gpu, fake: Any, tiny_model: Path, tmp_path: Path) -> None:  # noqa: ANN401
+def test_implicit_int8_takes_the_cache(gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
     gpu()
     cache, out = tmp_path / "tiny.cache", tmp_path / "tiny.engine"
     cache.write_text("TRT-100300-EntropyCalibration2\nimage: 3c010204\n")
@@ -303,3 +305,56 @@ def test_implicit_int8_takes_the_cache(gpu: Gpu, fake: Any, tiny_model: Path, tm
     gpu("11.4.0", FROM_11)
     done = CliRunner().invoke(app, ["build", str(tiny_model), *options])
     assert isinstance(done.exception, EdgeSegError) and "has no calibrators any more" in str(done.exception)
+
+
+def test_implicit_int8_by_pictures_keeps_its_cache(
+    gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path
+) -> None:
+    _, cuda = gpu()
+    manifest, out = tmp_path / "calib.json", tmp_path / "tiny.engine"
+    images = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "9"]
+    assert CliRunner().invoke(app, [*images, "--out", str(manifest)]).exit_code == 0
+    options = ["--calib", "implicit", "--manifest", str(manifest), "--out", str(out), "--batch", "4"]
+
+    def calibrator(*more: str) -> Any:  # noqa: ANN401
+        out.unlink(missing_ok=True)
+        done = CliRunner().invoke(app, ["build", str(tiny_model), *options, *more], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stderr, fake.Builder._last[1].int8_calibrator
+
+    _, first = calibrator()
+    with_shown = []
+    cuda.push()
+    while (address := first.get_batch(["image"])) is not None:
+        with_shown.append(cuda.memory[address[0]].reshape(4, 72, 96, 3).mean())
+    cuda.pop()
+    assert (first.get_batch_size(), first.read_calibration_cache(), len(with_shown)) == (4, None, 2)
+    assert with_shown[0] != with_shown[1]
+    first.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
+
+    told, again = calibrator()
+    assert again.read_calibration_cache() == b"TRT-100300-EntropyCalibration2"
+    assert "calibrating anew" not in told
+    told, other = calibrator("--calibrator", "min-max")
+    assert other.read_calibration_cache() is None
+    assert "tiny.engine.cache is of another model, other pictures or another TensorRT" in told
+
+
+def test_run_and_eval_build_what_they_need(
+    gpu: Gpu, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = "drive:frames=3,size=96x72"
+    runs = [
+        ["eval", str(tiny_model), "--data", data, "--runtime", "tensorrt", "--json"],
+        ["run", "--model", str(tiny_model), "--source", data, "--headless", "--runtime", "tensorrt", "--json"],
+        ["eval", str(tiny_model), "--data", data, "--runtime", "onnxruntime", "--json"],
+    ]
+    done = [CliRunner().invoke(app, words, catch_exceptions=False) for words in runs]
+    reports = [json.loads(result.stdout) for result in done]
+
+    assert "there is none yet" in done[0].stderr and "is up to date" in done[1].stderr
+    assert [report["runtime"] for report in reports] == ["tensorrt", "tensorrt", "onnxruntime"]
+    assert reports[0]["class_iou"] == reports[2]["class_iou"]
+    assert len(list((tmp_path / "edge-seg" / "engines").glob("*.engine"))) == 1
