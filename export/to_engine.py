@@ -76,23 +76,18 @@ def to_engine(
     config = _config(trt, builder, options)
     if not typed and has(trt, "precision flags"):
         quantized = calibrator is not None or any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        for flag in _precision_flags(trt, options.precision, quantized=quantized):
-            config.set_flag(flag)
-    shapes = [(n, spec.height, spec.width, 3) for n in options.batch]
+        _set_precision(trt, config, options.precision, quantized=quantized)
     profile = builder.create_optimization_profile()
-    profile.set_shape("image", *shapes)
+    profile.set_shape("image", *((n, spec.height, spec.width, 3) for n in options.batch))
     config.add_optimization_profile(profile)
     if calibrator is not None:
         _calibrate_with(trt, config, profile, calibrator)
     ended = _watch(trt, config, on_phase)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        if ended:
-            raise KeyboardInterrupt
-        raise ModelError(_why_not_built(log, options))
+        raise KeyboardInterrupt if ended else ModelError(_why_not_built(log, options))
     if options.timing_cache is not None:
-        timings = config.get_timing_cache()
-        write_whole(options.timing_cache, bytes(timings.serialize()))
+        _keep_timings(config, options.timing_cache)
     return bytes(plan)
 
 
@@ -157,15 +152,17 @@ def _config(trt: Any, builder: Any, options: BuildOptions) -> Any:  # noqa: ANN4
     return config
 
 
-def _precision_flags(trt: Any, precision: str, *, quantized: bool) -> list[Any]:  # noqa: ANN401
-    """Builder flags of a weakly typed network: one with Q/DQ needs INT8 there too, and FP16 for the rest of it."""
+def _set_precision(trt: Any, config: Any, precision: str, *, quantized: bool) -> None:  # noqa: ANN401
+    """The flags of a weakly typed network: one with Q/DQ needs INT8 there too, and FP16 for the rest of it."""
     if precision == "int8" and not quantized:
         raise ModelError(
             "The file has no Q/DQ nodes, and no calibration cache was given: nothing says how to round. Quantize it "
             "first: edge-seg quantize MODEL --target tensorrt"
         )
-    short = [trt.BuilderFlag.INT8] if quantized else []
-    return [*short, *([trt.BuilderFlag.FP16] if precision in ("fp16", "best") else [])]
+    if quantized:
+        config.set_flag(trt.BuilderFlag.INT8)
+    if precision in ("fp16", "best"):
+        config.set_flag(trt.BuilderFlag.FP16)
 
 
 def _use_timing_cache(config: Any, path: Path) -> None:  # noqa: ANN401
@@ -173,6 +170,11 @@ def _use_timing_cache(config: Any, path: Path) -> None:  # noqa: ANN401
     known = path.read_bytes() if path.is_file() else b""
     if not config.set_timing_cache(config.create_timing_cache(known), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _keep_timings(config: Any, path: Path) -> None:  # noqa: ANN401
+    timings = config.get_timing_cache()
+    write_whole(path, bytes(timings.serialize()))
 
 
 def _calibrate_with(trt: Any, config: Any, profile: Any, calibrator: Any) -> None:  # noqa: ANN401

@@ -27,8 +27,8 @@ def combine(
 ) -> list[Row]:
     """A row for every artefact (name, path) on every run-time that takes such files, with each batch and thread count.
 
-    `runtimes` are names, or "auto" for what `best_runtime` takes, or "all". ModelError for an unknown name, and for
-    one that takes none of the artefacts.
+    `runtimes` are names, or "auto" for what `best_runtime` takes, or "all": all of CPUs, and of GPUs for files that no
+    CPU runs. ModelError for an unknown name, and for one that takes none of the artefacts.
     """
     found = [
         Row(name, str(path), runtime, batch, count)
@@ -54,7 +54,8 @@ def _runtimes_of(path: Path, runtimes: Sequence[str]) -> Iterable[str]:
         if runtime == "auto":
             yield best_runtime(path)
         elif runtime == "all":
-            yield from (name for name, known in RUNTIMES.items() if known.suffix == path.suffix)
+            taking = {name: known for name, known in RUNTIMES.items() if known.suffix == path.suffix}
+            yield from (name for name, known in taking.items() if not known.on_gpu or len(taking) == 1)
         elif _known(runtime).suffix == path.suffix:
             yield runtime
 

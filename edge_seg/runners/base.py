@@ -47,6 +47,18 @@ def _open_onnxruntime(path: Path, threads: int) -> Runner:
     return OrtRunner(path, threads)
 
 
+def _open_onnxruntime_cuda(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.ort_runner import OrtRunner
+
+    return OrtRunner(path, threads, provider="CUDAExecutionProvider", runtime="onnxruntime-cuda")
+
+
+def _open_onnxruntime_tensorrt(path: Path, threads: int) -> Runner:
+    from edge_seg.runners.ort_runner import OrtRunner
+
+    return OrtRunner(path, threads, provider="TensorrtExecutionProvider", runtime="onnxruntime-tensorrt")
+
+
 def _open_openvino(path: Path, threads: int) -> Runner:
     from edge_seg.runners.openvino_runner import OpenVinoRunner
 
@@ -70,7 +82,7 @@ class Runtime(NamedTuple):
 
     `more_as_several` is set where several runners of few threads do more in a second than one with all of them;
     `pairs_in_int16` where it always adds two products of bytes in 16 bits on an x86 CPU without VNNI
-    (runners.saturation).
+    (runners.saturation); `on_gpu` where it needs a GPU that most machines have not.
     """
 
     suffix: str
@@ -79,6 +91,7 @@ class Runtime(NamedTuple):
     open: Callable[[Path, int], Runner]
     more_as_several: bool = False
     pairs_in_int16: bool = False
+    on_gpu: bool = False
 
 
 RUNTIMES = {
@@ -88,7 +101,9 @@ RUNTIMES = {
     "openvino-bf16": Runtime(
         ".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True, pairs_in_int16=True
     ),
-    "tensorrt": Runtime(SUFFIX, "tensorrt", "edge-seg[tensorrt]", _open_tensorrt, more_as_several=True),
+    "onnxruntime-cuda": Runtime(".onnx", "onnxruntime", "onnxruntime-gpu", _open_onnxruntime_cuda, on_gpu=True),
+    "onnxruntime-tensorrt": Runtime(".onnx", "onnxruntime", "onnxruntime-gpu", _open_onnxruntime_tensorrt, on_gpu=True),
+    "tensorrt": Runtime(SUFFIX, "tensorrt", "edge-seg[tensorrt]", _open_tensorrt, more_as_several=True, on_gpu=True),
 }
 """The run-times by name."""
 

@@ -1,12 +1,13 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU or by one of its providers for GPUs."""
 
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import TracebackType
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from edge_seg.errors import ModelError
+from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.runners.contract import check_images, read_onnx_spec
 from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.types import UInt8Array
@@ -46,22 +47,59 @@ def untimed_options() -> ort.SessionOptions:
     return options
 
 
-def open_session(model: Path | bytes, options: ort.SessionOptions, name: str) -> ort.InferenceSession:
-    """A session on the CPU; ModelError, which calls the model `name`, where ONNX Runtime cannot load it."""
+CPU = "CPUExecutionProvider"
+
+
+def open_session(
+    model: Path | bytes, options: ort.SessionOptions, name: str, *, provider: str = CPU
+) -> ort.InferenceSession:
+    """A session of one provider, the CPU's taking what that cannot.
+
+    ModelError, which calls the model `name`, where ONNX Runtime cannot load it.
+    """
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options, providers=list(dict.fromkeys([provider, CPU])))
     except ORT_ERRORS as error:
         raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {name}: {error}") from None
 
 
+def check_provider(provider: str) -> None:
+    """MissingExtraError where the installed onnxruntime has no such provider, and where two are installed."""
+    packages = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
+    if len(packages) == 2:
+        raise MissingExtraError(
+            "Both onnxruntime and onnxruntime-gpu are installed, and each writes over the other's files. Type: "
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+        )
+    if provider not in ort.get_available_providers():
+        raise MissingExtraError(
+            f"The onnxruntime that is installed has no {provider}. Type: pip uninstall -y onnxruntime && pip install "
+            "onnxruntime-gpu"
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 class OrtRunner:
-    """A deployable ONNX file on ONNX Runtime's CPU provider."""
+    """A deployable ONNX file on ONNX Runtime: on the CPU, or by another `provider`, whose run-time has its own name."""
 
-    runtime = "onnxruntime"
-
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, *, provider: str = CPU, runtime: str = "onnxruntime") -> None:
+        self.runtime = runtime
         self.spec = read_onnx_spec(path)
-        self._session = open_session(path, session_options(threads), path.name)
+        if provider != CPU:
+            check_provider(provider)
+        self._session = open_session(path, session_options(threads), path.name, provider=provider)
+        if self._session.get_providers()[0] != provider:  # it goes on without one whose libraries do not load
+            raise ModelError(
+                f"ONNX Runtime could not start {provider}; what it said stands above. Its CUDA, cuDNN and TensorRT must "
+                "be those that the installed onnxruntime-gpu was built with."
+            )
 
     def infer(self, images: UInt8Array) -> UInt8Array:
         """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""

@@ -1,6 +1,7 @@
 """One contract for every run-time."""
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ IMAGES = np.stack([frame.image for frame in Drive(1, 96, 72, 3)])
 
 
 NO_INT8 = ("torch", "openvino-bf16")
-ARTEFACTS = [(name, kind) for name in RUNTIMES for kind in ("fp32", "int8") if kind == "fp32" or name not in NO_INT8]
+ON_CPU = [name for name, known in RUNTIMES.items() if not known.on_gpu]
+ARTEFACTS = [(name, kind) for name in ON_CPU for kind in ("fp32", "int8") if kind == "fp32" or name not in NO_INT8]
 
 
 @pytest.fixture(params=ARTEFACTS, ids=str)
@@ -130,7 +132,7 @@ def test_a_wrong_choice_is_told(model: str, runtime: str, message: str, tiny_mod
 def test_a_suffix_without_run_time_is_told(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"TFL3")
 
-    with pytest.raises(ModelError, match=r"No run-time takes net\.tflite: expected \.onnx or \.pt"):
+    with pytest.raises(ModelError, match=r"No run-time takes net\.tflite: expected \.onnx, \.engine or \.pt"):
         open_runner(tmp_path / "net.tflite")
 
 
@@ -139,6 +141,28 @@ def test_a_run_time_not_installed_names_the_pip_line(tiny_model: Path, monkeypat
 
     with pytest.raises(MissingExtraError, match=r"onnxruntime is not installed. Type: pip install 'onnxruntime'"):
         open_runner(tiny_model, "onnxruntime")
+
+
+def test_a_provider_that_is_not_there_names_the_pip_line(tiny_model: Path) -> None:
+    for name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        with pytest.raises(MissingExtraError, match=r"has no \w+ExecutionProvider. Type: pip uninstall -y onnxruntime"):
+            open_runner(tiny_model, name)
+
+
+def test_two_onnxruntimes_are_one_too_many(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_seg.runners.ort_runner.distribution", lambda name: name)
+
+    with pytest.raises(MissingExtraError, match="Both onnxruntime and onnxruntime-gpu are installed"):
+        open_runner(tiny_model, "onnxruntime-cuda")
+
+
+def test_a_provider_that_does_not_start_is_told(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime goes on with the CPU, and says so in its log alone."""
+    monkeypatch.setattr("edge_seg.runners.ort_runner.check_provider", lambda provider: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match="could not start CUDAExecutionProvider"):
+            open_runner(tiny_model, "onnxruntime-cuda")
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"\x08\x01"], ids=["empty", "text", "no graph"])

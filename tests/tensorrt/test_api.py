@@ -109,6 +109,37 @@ def test_calibrators_answer_as_tensorrt_calls_them(version: str, kind: str, algo
     }
 
 
+OURS = """
+import json, tensorrt as trt
+from edge_seg.export.build_log import BuildLog, make_logger, make_monitor
+log, phases = BuildLog(), []
+logger = make_logger(trt, log)
+trt.ILogger.log(logger, trt.ILogger.Severity.ERROR, "out of memory")
+monitor = make_monitor(trt, lambda *told: phases.append(told) or len(phases) < 3)
+go_on = []
+if monitor is not None:
+    kind = trt.IProgressMonitor
+    kind.phase_start(monitor, "Tactics", "Building", 2)
+    go_on = [kind.step_complete(monitor, "Tactics", step) for step in (0, 1)]
+    kind.phase_finish(monitor, "Tactics")
+print(json.dumps([log.lines, log.ran_out_of_memory, phases, go_on]))
+"""
+
+
+def test_logger_and_monitor_answer_as_tensorrt_calls_them(version: str) -> None:
+    """By the base class's functions, which go through C++ to ours."""
+    if version == bindings.OLDEST:
+        pytest.skip("our own code does not run on a Python without NumPy")
+    lines, memory, phases, go_on = json.loads(bindings.run_with(FOLDER / version, "-c", OURS))
+
+    assert (lines, memory) == (["ERROR out of memory"], True)
+    if "progress" in LACKS[version]:
+        assert phases == []
+    else:
+        assert phases == [["Tactics", 0, 2], ["Tactics", 1, 2], ["Tactics", 2, 2], ["Tactics", 2, 2]]
+        assert go_on == [True, False]
+
+
 def test_the_fake_has_no_name_that_tensorrt_has_not(version: str) -> None:
     """But for what a generation is known to lack."""
     fake = load("fake").surface()
