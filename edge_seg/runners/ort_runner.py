@@ -97,8 +97,8 @@ class OrtRunner:
         self._session = open_session(path, session_options(threads), path.name, provider=provider)
         if self._session.get_providers()[0] != provider:  # it goes on without one whose libraries do not load
             raise ModelError(
-                f"ONNX Runtime could not start {provider}; what it said stands above. Its CUDA, cuDNN and TensorRT must "
-                "be those that the installed onnxruntime-gpu was built with."
+                f"ONNX Runtime could not start {provider}; what it said stands above. CUDA, cuDNN and TensorRT must be "
+                "those that the installed onnxruntime-gpu was built with."
             )
 
     def infer(self, images: UInt8Array) -> UInt8Array:

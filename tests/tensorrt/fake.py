@@ -6,6 +6,7 @@ a default stream, addresses or shapes that were not set, labels that are read be
 Its names are checked against the real bindings.
 """
 
+import threading
 from collections.abc import Collection
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -40,10 +41,15 @@ class Cuda:
         self, *, devices: int = 1, sm: tuple[int, int] = (9, 0), integrated: bool = False, mb: int = 100
     ) -> None:
         self.devices, self.sm, self.integrated, self.left = devices, sm, integrated, mb * 1_000_000
-        self.depth = 0
+        self.thread = threading.local()
         self.memory: dict[int, np.ndarray[Any, Any]] = {}
-        self.pending: list[Any] = []
+        self.streams: dict[int, Stream] = {}
         self.Context = SimpleNamespace(pop=self.pop)
+
+    @property
+    def depth(self) -> int:
+        """How many contexts are on this thread's stack."""
+        return getattr(self.thread, "depth", 0)
 
     def init(self) -> None:
         if not self.devices:
@@ -63,25 +69,21 @@ class Cuda:
         return 12060
 
     def push(self) -> None:
-        self.depth += 1
+        self.thread.depth = self.depth + 1
 
     def pop(self) -> None:
-        self.depth -= 1
+        self.thread.depth = self.depth - 1
         assert self.depth >= 0
 
     def inside(self) -> None:
         """Bites outside of a context."""
         assert self.depth > 0, "invalid device context"
 
-    def Stream(self) -> Any:  # noqa: ANN401
+    def Stream(self) -> "Stream":
         self.inside()
-        return SimpleNamespace(handle=77, synchronize=self.synchronize)
-
-    def synchronize(self) -> None:
-        self.inside()
-        for work in self.pending:
-            work()
-        self.pending.clear()
+        stream = Stream(self, 77 + len(self.streams))
+        self.streams[stream.handle] = stream
+        return stream
 
     def pagelocked_empty(self, shape: Any, dtype: Any, mem_flags: int = 0) -> Any:  # noqa: ANN401
         self.inside()
@@ -105,7 +107,9 @@ class Cuda:
     def memcpy_htod_async(self, address: int, host: Any, stream: Any) -> None:  # noqa: ANN401
         self.inside()
         assert isinstance(host.base, PageLocked) or isinstance(host, PageLocked), "a pageable copy is not asynchronous"
-        self.pending.append(lambda: self.memory[address].__setitem__(slice(host.nbytes), np.asarray(host).reshape(-1)))
+        stream.pending.append(
+            lambda: self.memory[address].__setitem__(slice(host.nbytes), np.asarray(host).reshape(-1))
+        )
 
     def memcpy_htod(self, address: int, host: Any) -> None:  # noqa: ANN401
         self.inside()
@@ -114,7 +118,21 @@ class Cuda:
     def memcpy_dtoh_async(self, host: Any, address: int, stream: Any) -> None:  # noqa: ANN401
         self.inside()
         target = np.asarray(host).reshape(-1)
-        self.pending.append(lambda: target.__setitem__(slice(None), self.memory[address][: target.size]))
+        stream.pending.append(lambda: target.__setitem__(slice(None), self.memory[address][: target.size]))
+
+
+class Stream:
+    """Work that is done when it is waited for."""
+
+    def __init__(self, cuda: Cuda, handle: int) -> None:
+        self.cuda, self.handle = cuda, handle
+        self.pending: list[Any] = []
+
+    def synchronize(self) -> None:
+        self.cuda.inside()
+        for work in self.pending:
+            work()
+        self.pending.clear()
 
 
 class PageLocked(np.ndarray):  # type: ignore[type-arg]
@@ -168,7 +186,7 @@ class IExecutionContext:
             labels = self.session.run(["labels"], {"image": image})[0]
             memory[self.addresses["labels"]][: labels.size] = labels.reshape(-1)
 
-        self.cuda.pending.append(run)
+        self.cuda.streams[stream_handle].pending.append(run)
         return True
 
 
