@@ -28,9 +28,17 @@ def build(
     manifest: Annotated[
         Path | None, typer.Option(help="With --calib implicit: the pictures of edge-seg calib images.")
     ] = None,
-    calibrator: Annotated[str, typer.Option(help="With --manifest: entropy or min-max.")] = "entropy",
+    calibrator: Annotated[
+        str | None, typer.Option(help="With --manifest: entropy or min-max.", show_default="entropy")
+    ] = None,
+    calib_batch: Annotated[
+        int | None, typer.Option(min=1, help="With --manifest: pictures shown at a time.", show_default="8")
+    ] = None,
     dla: Annotated[int | None, typer.Option(min=0, help="Deep learning accelerator to build for.")] = None,
-    workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a tactic, MiB.")] = None,
+    workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a layer at work, MiB.")] = None,
+    tactic_memory_mb: Annotated[
+        int | None, typer.Option(min=1, help="Most memory of the whole build on a Jetson, MiB (from 8.6 on).")
+    ] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="File of timings to use and to add to.")] = None,
     batch: Annotated[str, typer.Option(help="Pictures at a time: N, or least,best,most.")] = "1",
     version_compatible: Annotated[
@@ -52,8 +60,16 @@ def build(
 
     source = find_model(model)
     path = out or place_beside(source).with_suffix(".engine")
-    sources = tuple(name.strip() for name in tactic_sources.split(",") if name.strip())
-    options = BuildOptions(precision, dla, workspace_mb, timing_cache, parse_batch(batch), version_compatible, sources)
+    options = BuildOptions(
+        precision=precision,
+        dla=dla,
+        workspace_mb=workspace_mb,
+        tactic_memory_mb=tactic_memory_mb,
+        timing_cache=timing_cache,
+        batch=parse_batch(batch),
+        version_compatible=version_compatible,
+        tactic_sources=tuple(name.strip() for name in tactic_sources.split(",") if name.strip()),
+    )
     calibration = calibration_of(
         calib,
         source=source,
@@ -61,7 +77,7 @@ def build(
         cache=cache,
         manifest=manifest,
         calibrator=calibrator,
-        batch=options.batch[1],
+        batch=calib_batch,
     )
     found = build_engine(
         source,
@@ -89,8 +105,7 @@ def parse_batch(text: str) -> tuple[int, int, int]:
     return least, best, most
 
 
-def _on_phase(phase: str, step: int, steps: int) -> bool:
+def _on_phase(phase: str, step: int, steps: int) -> None:
     """A line for each phase that begins."""
     if step == 0:
         print(f"  {phase}", file=sys.stderr, flush=True)
-    return True

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_seg.errors import DataError, ModelError
-from edge_seg.export.tensorrt_support import MOST_OPSET, version_of
+from edge_seg.export.tensorrt_support import known_version
 from edge_seg.files import check_path, read_text
 
 ALGORITHMS = {
@@ -57,7 +57,7 @@ class Version:
         >>> Version(10, 7, 0).parser
         '10.3'
         """
-        return max((v for v in MOST_OPSET if version_of(v) <= (self.major, self.minor)), key=version_of)
+        return known_version(f"{self.major}.{self.minor}")
 
 
 def parse_version(text: str) -> Version:

@@ -7,74 +7,96 @@ import numpy as np
 
 from edge_seg.errors import ModelError
 from edge_seg.runners.cuda import Device
-from edge_seg.runners.tensorrt_api import has
 from edge_seg.types import UInt8Array
 
-KINDS = {"entropy": "IInt8EntropyCalibrator2", "min-max": "IInt8MinMaxCalibrator"}
-"""The calibrators by our names."""
+KINDS = ("entropy", "min-max")
+"""The calibrators by our names: IInt8EntropyCalibrator2 and IInt8MinMaxCalibrator."""
+
+OnError = Callable[[BaseException], None]
 
 
-def make_calibrator(
-    trt: Any,  # noqa: ANN401
-    kind: str,
-    *,
-    batches: Iterable[UInt8Array] = (),
-    device: Device | None = None,
-    cache: bytes | None = None,
-    on_cache: Callable[[bytes], None] = lambda cache: None,
-) -> Any:  # noqa: ANN401
-    """A calibrator of TensorRT that answers from a `cache`, or else shows the pictures of `batches` on `device`.
-
-    Batches are uint8 [N, H, W, 3], all of one N; the last, where it is smaller, is left out, as TensorRT wants batches
-    of one size. `on_cache` is given what TensorRT makes of the pictures. It must be made and used within the device's
-    context. ModelError for an unknown kind, and where this TensorRT has no calibrators (11).
-    """
+def base_of(trt: Any, kind: str) -> Any:  # noqa: ANN401
+    """The class of TensorRT that a calibrator derives from; ModelError for an unknown kind."""
     if kind not in KINDS:
         raise ModelError(f"No calibrator {kind!r}. Choose {' or '.join(KINDS)}.")
-    if not has(trt, "calibrators"):
-        raise ModelError(
-            f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
-            "edge-seg quantize MODEL --target tensorrt"
-        )
-    base: Any = trt.IInt8EntropyCalibrator2 if kind == "entropy" else trt.IInt8MinMaxCalibrator
-    feed = _Feed(batches, device)
+    return trt.IInt8EntropyCalibrator2 if kind == "entropy" else trt.IInt8MinMaxCalibrator
+
+
+def calibrator_by_cache(trt: Any, kind: str, cache: bytes) -> Any:  # noqa: ANN401
+    """A calibrator of TensorRT that answers from a cache and shows no pictures."""
+    return _calibrator(base_of(trt, kind), 1, next_batch=lambda: None, cache=cache, keep=lambda cache: None)
+
+
+def calibrator_by_pictures(
+    trt: Any,  # noqa: ANN401
+    kind: str,
+    batches: Iterable[UInt8Array],
+    device: Device,
+    *,
+    shape: tuple[int, int, int, int],
+    on_cache: Callable[[bytes], None],
+    on_error: OnError,
+) -> Any:  # noqa: ANN401
+    """A calibrator of TensorRT that shows the pictures of `batches` uint8 of `shape`, within the device's context.
+
+    A last batch of fewer pictures is left out: TensorRT reads as many as the network has. `on_cache` is given what it
+    makes of them. TensorRT takes an exception for the end of the pictures, so `on_error` is told of it, and no cache is
+    kept.
+    """
+    left, buffer, errors = iter(batches), device.buffer(shape), list[BaseException]()
+
+    def fail(error: BaseException) -> None:
+        errors.append(error)
+        on_error(error)
+
+    def next_batch() -> int | None:
+        try:
+            batch = next(left, None)
+            if batch is None or batch.shape != shape:
+                return None
+            np.copyto(buffer.host, batch)
+            if buffer.memory is not None:
+                device.cuda.memcpy_htod(buffer.address, buffer.host)
+        except BaseException as error:
+            fail(error)
+            return None
+        return buffer.address
+
+    def keep(cache: bytes) -> None:
+        try:
+            if not errors:
+                on_cache(cache)
+        except BaseException as error:
+            fail(error)
+
+    return _calibrator(base_of(trt, kind), shape[0], next_batch=next_batch, cache=None, keep=keep)
+
+
+def _calibrator(
+    base: Any,  # noqa: ANN401
+    size: int,
+    *,
+    next_batch: Callable[[], int | None],
+    cache: bytes | None,
+    keep: Callable[[bytes], None],
+) -> Any:  # noqa: ANN401
+    """An object of a class of TensorRT; `next_batch` gives the device's address of the next pictures."""
 
     class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)
 
         def get_batch_size(self) -> int:
-            return feed.size
+            return size
 
         def get_batch(self, names: list[str]) -> list[int] | None:
-            return feed.next()
+            address = next_batch()
+            return None if address is None else [address]
 
         def read_calibration_cache(self) -> bytes | None:
             return cache
 
         def write_calibration_cache(self, cache: Any) -> None:  # noqa: ANN401
-            on_cache(bytes(cache))
+            keep(bytes(cache))
 
     return Calibrator()
-
-
-class _Feed:
-    """Batches on their way to the device, one at a time."""
-
-    def __init__(self, batches: Iterable[UInt8Array], device: Device | None) -> None:
-        self._batches = iter(batches)
-        self._device = device
-        self._first = next(self._batches, None)
-        self.size = 1 if self._first is None else len(self._first)
-        self._buffer = None if self._first is None or device is None else device.buffer(self._first.shape)
-
-    def next(self) -> list[int] | None:
-        """The device's address of the next whole batch; None after the last."""
-        batch, self._first = self._first, None
-        batch = next(self._batches, None) if batch is None else batch
-        if batch is None or len(batch) < self.size or self._buffer is None or self._device is None:
-            return None
-        np.copyto(self._buffer.host, batch)
-        if self._buffer.memory is not None:
-            self._device.cuda.memcpy_htod(self._buffer.address, self._buffer.host)
-        return [self._buffer.address]

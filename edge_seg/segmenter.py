@@ -61,12 +61,12 @@ def open_segmenters(
     """Up to `most` Segmenters of one model, each for a thread of its own; `most` 1 gives the one that answers soonest.
 
     Where a CPU run-time splits one picture over all cores, its threads wait for each other. So several Segmenters, each
-    with its share of the cores, do more in a second. Other run-times have one Segmenter. `threads` other than 0 are all
-    that they have together.
+    with its share of the cores, do more in a second. On a GPU two overlap copies and layers, where the run-time can.
+    `threads` other than 0 are all that those of a CPU have together.
     """
     path, chosen = choose_runtime(model, runtime)
     cores = threads or len(os.sched_getaffinity(0))
-    count = max(1, min(cores, most, MOST_SEGMENTERS)) if chosen.more_as_several else 1
+    count = max(1, min(most, chosen.several, *(() if chosen.on_gpu else (cores,))))
     # 0 leaves it to the run-time; several share the cores evenly, the first ones taking what is left over.
     shares = [threads] if count == 1 else [cores // count + (i < cores % count) for i in range(count)]
     with ExitStack() as stack:

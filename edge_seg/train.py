@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
@@ -124,9 +125,9 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
     task = _task(net, distiller, samples, pictures, options)
     fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
-    saved = read_last(task, options, fixed)
-    owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
     with owned_folder(options):
+        saved = read_last(task, options, fixed)
+        owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
         if report is not None:
             write_whole(options.run_dir / "init.txt", report.text().encode())
         with _quiet():
@@ -139,11 +140,11 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
             with _quiet():
                 loader = training_loader(samples, sampler, pictures, options)
                 trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
-    if not trainer.is_global_zero:
-        return None
-    spec = _spec(dataset, options, owed)
-    _write(net, spec, options, tuning)
-    return spec
+        if not trainer.is_global_zero:
+            return None
+        spec = _spec(dataset, options, owed)
+        _write(net, spec, options, tuning)
+        return spec
 
 
 def _write(net: TrainableNet, spec: ModelSpec, options: TrainOptions, tuning: Tuning | None) -> None:
@@ -191,17 +192,22 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
     Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
     that cannot be written.
     """
-    _check_output(options)
-    if any(os.environ.get(rank, "0") != "0" for rank in ("NODE_RANK", "LOCAL_RANK")):
+    is_first = getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+    if not is_first or (options.resume and not options.run_dir.is_dir()):  # without one there is nothing to resume
         yield
         return
+    _check_output(options)
+    lock = FileLock(options.run_dir / "lock")
     try:
-        with FileLock(options.run_dir / "lock", timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise SinkError(
             f"Another training is at work in {options.run_dir}. Wait for its end, or choose another --out."
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _initial_net(

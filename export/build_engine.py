@@ -2,33 +2,37 @@
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 from filelock import FileLock, Timeout
 
 from edge_seg.errors import ModelError, SinkError
-from edge_seg.export.build_log import BuildLog, OnPhase
-from edge_seg.export.to_engine import BuildOptions, to_engine
-from edge_seg.files import check_path, same_file
-from edge_seg.runners.contract import read_onnx_spec
-from edge_seg.runners.cuda import Device
+from edge_seg.export.build_log import OnPhase, Watch
+from edge_seg.export.tensorrt_ready import ready_for
+from edge_seg.export.to_engine import BuildOptions, Implicit, Plan, to_engine
+from edge_seg.files import check_path, errors_of, same_file, write_whole
+from edge_seg.runners.contract import check_contract, load_onnx
+from edge_seg.runners.cuda import Device, open_device
 from edge_seg.runners.engine_file import SUFFIX, Fingerprint, read_engine, sha256, sidecar_of, write_engine
-from edge_seg.runners.tensorrt_api import import_tensorrt
-from edge_seg.spec import ModelSpec
-
-WHOLE_SYSTEM = f"{platform.system()} {platform.machine()}"
-"""An engine fits one operating system and one kind of CPU."""
+from edge_seg.runners.tensorrt_api import Log, import_tensorrt
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How an engine is calibrated: `make` gives TensorRT's calibrator, `key` is a hash of what it learns from."""
+    """How an engine is calibrated: `make` gives TensorRT's calibrator, `key` is a hash of what it learns from.
 
-    make: Callable[[Any, Device], Any]
+    `make` is given the package, the device, within whose context it is called, and what to tell of an error, since
+    TensorRT takes one for the end of the pictures. `batch` is how many pictures are shown at a time.
+    """
+
+    make: Callable[[Any, Device, Callable[[BaseException], None]], Any]
     key: str
+    batch: int
 
 
 def build_engine(
@@ -37,72 +41,89 @@ def build_engine(
     options: BuildOptions,
     *,
     calibration: Calibration | None = None,
-    on_phase: OnPhase = lambda phase, step, steps: True,
+    on_phase: OnPhase = lambda phase, step, steps: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Fingerprint:
     """Build the engine of an ONNX file, write it with its sidecar and its log, and give its fingerprint.
 
     One that is there already and was built of, by and for the same is kept; where it differs, `tell` says why it is
-    built again. Of two processes that build the same one, the second waits and finds it. Errors as `to_engine`;
-    SinkError where the engine cannot be written; nothing is written where the build fails, but for its log.
+    built again. Of two processes that build the same one, the second waits and finds it. Errors as `to_engine`, and
+    what `calibration` raises; SinkError where the engine cannot be written. Nothing is written where the build fails,
+    but for its log.
     """
-    if check_path(out, SinkError).suffix != SUFFIX or same_file(source, out) or out.is_dir():
-        raise SinkError(f"{out}: expected the name of an engine, such as {out.with_suffix(SUFFIX).name}.")
-    spec, content = read_onnx_spec(source), source.read_bytes()
-    trt, device = import_tensorrt(), Device()
-    wanted = _fingerprint(trt, device, content, spec, options, calibration)
+    _check_out(source, out)
+    model = load_onnx(source)
+    trt, device = import_tensorrt(), open_device()
+    wanted = _fingerprint(trt, device, source, options, calibration)
+    if (kept := _kept(out, wanted)) is not None:
+        tell(f"{out} is up to date.")
+        return kept
     with _locked(out, tell):
-        why = _why_build(out, wanted)
-        if not why:
+        if (kept := _kept(out, wanted)) is not None:  # by another process meanwhile
             tell(f"{out} is up to date.")
-            return wanted
-        tell(f"Building {out}: {'; '.join(why)}.")
-        log = BuildLog()
-        try:
-            with device.current():
-                calibrator = None if calibration is None else calibration.make(trt, device)
-                plan = to_engine(trt, content, options, log=log, calibrator=calibrator, on_phase=on_phase)
-        finally:
-            log.write(out.with_name(f"{out.name}.log"))
-        write_engine(out, plan, replace(spec, precision=wanted.precision, scores={}), wanted)
-    return wanted
+            return kept
+        tell(f"Building {out}: {'; '.join(_why_build(out, wanted))}.")
+        ready = ready_for(model, trt.__version__, name=str(source), folder=source.parent)
+        with _log_beside(out) as log:
+            plan = _build(trt, device, ready, options, calibration, log=log, on_phase=on_phase)
+        built = replace(wanted, precision=plan.precision)
+        spec = replace(check_contract(model, str(source)), precision=plan.precision, scores={})
+        write_engine(out, plan.content, spec, built)
+        if options.timing_cache is not None:
+            write_whole(options.timing_cache, plan.timings)
+    return built
+
+
+def _check_out(source: Path, out: Path) -> None:
+    """SinkError for a name that is none of an engine, or lies nowhere."""
+    if check_path(out, SinkError).suffix != SUFFIX or same_file(source, out):
+        raise SinkError(f"{out}: expected the name of an engine, such as {out.with_suffix(SUFFIX).name}.")
+    if out.is_dir() or not out.parent.is_dir():
+        raise SinkError(f"{out} cannot be written: {out if out.is_dir() else out.parent} is no place for a file.")
+
+
+def _build(
+    trt: Any,  # noqa: ANN401
+    device: Device,
+    model: onnx.ModelProto,
+    options: BuildOptions,
+    calibration: Calibration | None,
+    *,
+    log: Log,
+    on_phase: OnPhase,
+) -> Plan:
+    watch = Watch()
+    with device.current(), watch.interrupts():
+        implicit = None
+        if calibration is not None:
+            implicit = Implicit(calibration.make(trt, device, watch.stop), calibration.batch)
+        return to_engine(trt, model, options, log=log, watch=watch, implicit=implicit, on_phase=on_phase)
 
 
 def _fingerprint(
     trt: Any,  # noqa: ANN401
     device: Device,
-    content: bytes,
-    spec: ModelSpec,
+    source: Path,
     options: BuildOptions,
     calibration: Calibration | None,
 ) -> Fingerprint:
-    asked = None if options.precision == "best" else options.precision.upper()
     return Fingerprint(
-        onnx=sha256(content),
+        onnx=sha256(source.read_bytes()),
         tensorrt=trt.__version__,
         driver=device.driver,
         gpu=device.name,
         sm=device.sm,
-        precision=asked or ("INT8" if calibration is not None else spec.precision),
+        system=f"{platform.system()} {platform.machine()}",
+        asked=options.precision,
         batch=options.batch,
         calibration="" if calibration is None else calibration.key,
-        flags=(WHOLE_SYSTEM, *options.flags()),
+        flags=options.flags(),
     )
 
 
-def _locked(out: Path, tell: Callable[[str], None]) -> FileLock:
-    """The lock of an engine, taken; waits for another process that builds it, and says so."""
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell(f"Another process is building {out}: waiting for it.")
-        lock.acquire()
-    except OSError as error:
-        raise SinkError(
-            f"{out} cannot be written: {error.strerror}. Choose a folder that exists and is yours."
-        ) from None
-    return lock
+def _kept(out: Path, wanted: Fingerprint) -> Fingerprint | None:
+    """The fingerprint of the engine that is there, where it is as wanted."""
+    return None if _why_build(out, wanted) else read_engine(out)[1].fingerprint
 
 
 def _why_build(out: Path, wanted: Fingerprint) -> list[str]:
@@ -114,6 +135,32 @@ def _why_build(out: Path, wanted: Fingerprint) -> list[str]:
     except ModelError as error:
         return [str(error).partition(". ")[0]]
     return sidecar.fingerprint.differences(wanted)
+
+
+@contextmanager
+def _locked(out: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of an engine; waits for another process that builds it, and says so."""
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    with errors_of(out, "Choose a folder that exists and is yours."):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"Another process is building {out}: waiting for it.")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _log_beside(out: Path) -> Iterator[Log]:
+    """A log that is written as TensorRT speaks, so that it is there also where the process dies."""
+    path = out.with_name(f"{out.name}.log")
+    with errors_of(path):
+        file = path.open("w", encoding="utf-8")
+    with file:
+        yield Log(file)
 
 
 def tell_on_stderr(line: str) -> None:

@@ -1,56 +1,62 @@
-"""What TensorRT says while it builds: kept whole in a file, its errors for the message, its phases for a bar."""
+"""What happens while TensorRT builds: its phases, and what stops it.
 
-from collections.abc import Callable
-from pathlib import Path
+TensorRT calls our Python from C++, and takes an exception there for an answer: Ctrl-C would be lost in it, and so would
+the error of a picture that cannot be read. So both are kept here, and raised when the build has come back.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from edge_seg.runners.tensorrt_api import has
 
-OnPhase = Callable[[str, int, int], bool]
-"""Told a phase's name, its finished steps and their number; False ends the build."""
-
-MEMORY = ("out of memory", "outofmemory", "insufficient workspace", "requested amount of gpu memory")
-"""Words of TensorRT and CUDA where memory has run out."""
+OnPhase = Callable[[str, int, int], None]
+"""Told a phase's name, its finished steps and their number."""
 
 
-class BuildLog:
-    """The lines of one build."""
+class Watch:
+    """One build: whether it is to end, and why."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.errors: list[str] = []
+        self.error: BaseException | None = None
 
-    def add(self, severity: str, message: str) -> None:
-        """Keep a line."""
-        self.lines.append(f"{severity} {message}")
-        if severity in ("ERROR", "INTERNAL_ERROR"):
-            self.errors.append(message)
+    def stop(self, error: BaseException) -> None:
+        """Keep the first reason to end."""
+        self.error = self.error or error
 
     @property
-    def ran_out_of_memory(self) -> bool:
-        """Whether an error is one of memory."""
-        return any(word in error.lower() for error in self.errors for word in MEMORY)
+    def ended(self) -> bool:
+        """Whether the build is to end."""
+        return self.error is not None
 
-    def write(self, path: Path) -> None:
-        """Write all lines; of no use to the engine, so plainly."""
-        path.write_text("\n".join([*self.lines, ""]), encoding="utf-8")
+    @contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """Keep Ctrl-C for the end of the block, where it, or any other reason to end, is raised.
+
+        A second Ctrl-C ends the process. TensorRT before 10 cannot be stopped within a build.
+        """
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGINT) if main else None
+
+        def keep(number: int, frame: object) -> None:
+            self.stop(KeyboardInterrupt())
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+        if main:
+            signal.signal(signal.SIGINT, keep)
+        try:
+            yield
+        finally:
+            if main:
+                signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if self.error is not None:
+            raise self.error
 
 
-def make_logger(trt: Any, log: BuildLog) -> Any:  # noqa: ANN401
-    """A logger of TensorRT that fills `log`. It must live as long as what it is given to."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
-            log.add(str(severity).rpartition(".")[2], message)
-
-    return Logger()
-
-
-def make_monitor(trt: Any, on_phase: OnPhase) -> Any:  # noqa: ANN401
-    """A progress monitor, or None where this TensorRT has none (before 10)."""
+def make_monitor(trt: Any, watch: Watch, on_phase: OnPhase) -> Any:  # noqa: ANN401
+    """A progress monitor that tells `on_phase` and lets `watch` end the build; None before TensorRT 10."""
     if not has(trt, "progress"):
         return None
 
@@ -64,10 +70,10 @@ def make_monitor(trt: Any, on_phase: OnPhase) -> Any:  # noqa: ANN401
             on_phase(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            return on_phase(phase_name, step + 1, self.steps.get(phase_name, 0))
+            on_phase(phase_name, step + 1, self.steps.get(phase_name, 0))
+            return not watch.ended
 
         def phase_finish(self, phase_name: str) -> None:
-            steps = self.steps.pop(phase_name, 0)
-            on_phase(phase_name, steps, steps)
+            self.steps.pop(phase_name, None)
 
     return Monitor()

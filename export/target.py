@@ -84,7 +84,7 @@ def targets_of(name: str) -> tuple[tuple[Target, ...], str]:
 def is_timed_here(name: str) -> bool:
     """Whether files for a target are as fast here as on the target's own machines, as far as the CPU tells.
 
-    TensorRT is none of this machine's run-times, and without VNNI 8-bit weights are multiplied exactly, but slowly.
+    An engine is timed where it was built, and without VNNI 8-bit weights are multiplied exactly, but slowly.
 
     >>> is_timed_here("tensorrt"), is_timed_here("x86-novnni")
     (False, True)

@@ -50,6 +50,16 @@ def version_of(name: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def known_version(version: str) -> str:
+    """The newest version in the tables that is no newer than an installed one, such as 10.7.0.
+
+    >>> known_version("10.7.0"), known_version("8.6.1"), known_version("12.1")
+    ('10.3', '8.6', '11.4')
+    """
+    major, minor, *_ = (int(part) for part in version.split("."))
+    return max((v for v in MOST_OPSET if version_of(v) <= (major, minor)), key=version_of, default=OLDEST)
+
+
 def find_version(jetpack: str | None, tensorrt: str | None) -> str:
     """The TensorRT version that the user named, or the oldest; ModelError for one that is not in the tables.
 

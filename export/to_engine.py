@@ -1,4 +1,4 @@
-"""A deployable ONNX file to a TensorRT engine, on TensorRT 8.5 to 11.
+"""A deployable ONNX graph to a TensorRT engine, on TensorRT 8.5 to 11.
 
 Which calls a TensorRT has is asked of the package itself (runners.tensorrt_api), never of its version. What this
 function needs of the outside is handed to it: the package, the calibrator, the log.
@@ -6,33 +6,37 @@ function needs of the outside is handed to it: the package, the calibrator, the 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
 from edge_seg.errors import ModelError
-from edge_seg.export.build_log import BuildLog, OnPhase, make_logger, make_monitor
-from edge_seg.files import write_whole
+from edge_seg.export.build_log import OnPhase, Watch, make_monitor
 from edge_seg.runners.contract import check_contract
-from edge_seg.runners.tensorrt_api import has
+from edge_seg.runners.tensorrt_api import Log, has, make_logger
+from edge_seg.runners.trt_runner import VERSION_COMPATIBLE
 
 PRECISIONS = ("fp32", "fp16", "int8", "best")
 MB = 1 << 20
+MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
+"""Words of TensorRT and CUDA where memory has run out."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What an engine is built with besides its ONNX file.
 
-    `precision` is what weakly typed TensorRTs (before 10) may compute in; from 10 on the file's own types hold, and it
-    has to be "best", which asks for nothing. `dla` is the number of a deep learning accelerator, the GPU taking what
-    that cannot. `workspace_mb` bounds the memory of tactics while building, in MiB. `batch` is the least, the best and
-    the largest N. `tactic_sources` leaves out those not named, such as CUBLAS; empty: TensorRT's own choice.
+    `precision` is what weakly typed networks (before TensorRT 10, and with a calibrator) may compute in; else the
+    file's own types hold, and it has to be "best", which asks for nothing. `dla` is the number of a deep learning
+    accelerator, the GPU taking what that cannot. `workspace_mb` bounds the memory that a layer may use while it runs,
+    `tactic_memory_mb` that of the whole build on a Jetson, both in MiB. `batch` is the least, the best and the largest
+    N. Of `tactic_sources` only those named are used; empty: TensorRT's own choice.
     """
 
     precision: str = "best"
     dla: int | None = None
     workspace_mb: int | None = None
+    tactic_memory_mb: int | None = None
     timing_cache: Path | None = None
     batch: tuple[int, int, int] = (1, 1, 1)
     version_compatible: bool = False
@@ -41,76 +45,112 @@ class BuildOptions:
     def flags(self) -> tuple[str, ...]:
         """What beside precision and batch makes another engine of the same file.
 
-        >>> BuildOptions(dla=0, version_compatible=True).flags()
-        ('dla 0', 'version-compatible')
+        >>> BuildOptions(dla=0, workspace_mb=64, version_compatible=True, tactic_sources=("CUDNN",)).flags()
+        ('dla 0', 'workspace 64', 'version-compatible', 'only CUDNN')
         """
-        dla = () if self.dla is None else (f"dla {self.dla}",)
-        return (*dla, *(("version-compatible",) if self.version_compatible else ()))
+        numbers = {"dla": self.dla, "workspace": self.workspace_mb, "tactic memory": self.tactic_memory_mb}
+        flags = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+        flags += [VERSION_COMPATIBLE] if self.version_compatible else []
+        return (*flags, *(f"only {source}" for source in sorted(self.tactic_sources)))
+
+
+class Plan(NamedTuple):
+    """An engine's bytes, what its layers may compute in, such as INT8+FP16, and the timings of its tactics."""
+
+    content: bytes
+    precision: str
+    timings: bytes
+
+
+class Implicit(NamedTuple):
+    """A calibrator of TensorRT, and how many pictures it is to show at a time."""
+
+    calibrator: Any
+    batch: int
 
 
 def to_engine(
     trt: Any,  # noqa: ANN401
-    content: bytes,
+    model: onnx.ModelProto,
     options: BuildOptions,
     *,
-    log: BuildLog,
-    calibrator: Any = None,  # noqa: ANN401
-    on_phase: OnPhase = lambda phase, step, steps: True,
-) -> bytes:
-    """The plan of an ONNX file's bytes, built on this machine's GPU by the package `trt`.
+    log: Log,
+    watch: Watch,
+    implicit: Implicit | None = None,
+    on_phase: OnPhase = lambda phase, step, steps: None,
+) -> Plan:
+    """The engine of a model as `tensorrt_ready` makes it, built on this machine's GPU by the package `trt`.
 
-    `calibrator` is one of TensorRT's, for implicit INT8. Where `on_phase` gives False, the build ends with
-    KeyboardInterrupt. ModelError where the file is not of the contract, the parser or the builder refuses it, this
-    TensorRT or GPU lacks what is asked for, or memory runs out: with TensorRT's own words, and what to change.
+    ModelError where the parser or the builder refuses it, this TensorRT or GPU lacks what is asked for, or memory runs
+    out: with TensorRT's own words, and what to change. Whatever else ended the build is in `watch`.
     """
-    model = onnx.load_model_from_string(content)
     spec = check_contract(model, "the model")
     logger = make_logger(trt, log)
     builder = trt.Builder(logger)
-    _check_hardware(trt, builder, options)
-    typed = calibrator is None and has(trt, "strong typing")  # implicit INT8 is for weakly typed networks
+    typed = implicit is None and has(trt, "strong typing")  # implicit INT8 is for weakly typed networks
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    _check_calibrator(trt, implicit, quantized=quantized)
+    _check_hardware(trt, builder, options, typed=typed, short=quantized or implicit is not None)
     network = builder.create_network(_network_flags(trt, typed=typed))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(content):
+    if not parser.parse(model.SerializeToString()):
         raise ModelError("\n".join(["TensorRT's ONNX parser refuses the file:", *_parser_errors(trt, parser)]))
     config = _config(trt, builder, options)
-    if not typed and has(trt, "precision flags"):
-        quantized = calibrator is not None or any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        _set_precision(trt, config, options.precision, quantized=quantized)
-    profile = builder.create_optimization_profile()
-    profile.set_shape("image", *((n, spec.height, spec.width, 3) for n in options.batch))
-    config.add_optimization_profile(profile)
-    if calibrator is not None:
-        _calibrate_with(trt, config, profile, calibrator)
-    ended = _watch(trt, config, on_phase)
+    shape = spec.height, spec.width, 3
+    _add_profile(builder, config, [(n, *shape) for n in options.batch])
+    precision = spec.precision if typed else _set_precision(trt, config, options.precision, quantized, implicit)
+    if implicit is not None:
+        _calibrate(builder, config, implicit, shape)
+    monitor = make_monitor(trt, watch, on_phase)
+    if monitor is not None:
+        config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise KeyboardInterrupt if ended else ModelError(_why_not_built(log, options))
-    if options.timing_cache is not None:
-        _keep_timings(config, options.timing_cache)
-    return bytes(plan)
+    if plan is None and not watch.ended:
+        raise ModelError(_why_not_built(log))
+    return Plan(b"" if plan is None else bytes(plan), precision, _timings(config, options))
 
 
-def _check_hardware(trt: Any, builder: Any, options: BuildOptions) -> None:  # noqa: ANN401
-    """ModelError where the GPU or this TensorRT lacks what `options` ask for."""
+def _check_calibrator(trt: Any, implicit: Implicit | None, *, quantized: bool) -> None:  # noqa: ANN401
+    if implicit is None:
+        return
+    if not has(trt, "calibrators"):
+        raise ModelError(
+            f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
+            "edge-seg quantize MODEL --target tensorrt"
+        )
+    if quantized:
+        raise ModelError("The file has Q/DQ nodes already, which say how to round. Leave --calib implicit out.")
+
+
+def _check_hardware(trt: Any, builder: Any, options: BuildOptions, *, typed: bool, short: bool) -> None:  # noqa: ANN401
+    """ModelError where the GPU or this TensorRT lacks what `options` ask for; `short` where the network has INT8."""
     if options.precision not in PRECISIONS:
         raise ModelError(f"No precision {options.precision!r}. Choose {', '.join(PRECISIONS)}.")
-    if options.precision != "best" and has(trt, "strong typing"):
+    if options.precision != "best" and typed:
         raise ModelError(
             f"TensorRT {trt.__version__} computes in the types that the file has; a precision is for versions before "
             "10. Write the file that you want: edge-seg quantize MODEL --target tensorrt [--float fp16]"
         )
-    if options.precision == "int8" and has(trt, "fast INT8") and not builder.platform_has_fast_int8:
+    if options.precision == "int8" and not short:
         raise ModelError(
-            "This GPU does not compute in INT8 (Nano's sm_53 and TX2's sm_62 do not). Take --precision fp16."
+            "The file has no Q/DQ nodes, and nothing calibrates it: nothing says how to round. Quantize it first: "
+            "edge-seg quantize MODEL --target tensorrt"
+        )
+    if short and has(trt, "fast INT8") and not builder.platform_has_fast_int8:
+        raise ModelError(
+            "This GPU does not compute in INT8 (Nano's sm_53 and TX2's sm_62 do not). Build the FP32 file with "
+            "--precision fp16."
         )
     if options.dla is not None and options.dla >= builder.num_DLA_cores:
         cores = builder.num_DLA_cores
         raise ModelError(f"--dla {options.dla}: this machine has {cores} DLA cores. Leave --dla out to take the GPU.")
-    if options.version_compatible and not has(trt, "version compatible"):
+    if options.dla is not None and typed:
         raise ModelError(
-            f"TensorRT {trt.__version__} builds no version compatible engines; 8.6 is the first that does."
+            "A DLA computes in INT8 and FP16 alone, and takes INT8 from a calibrator: build the FP32 file with --calib "
+            "implicit. Else all layers would run on the GPU."
         )
+    if options.version_compatible and not has(trt, "version compatible"):
+        raise ModelError(f"TensorRT {trt.__version__} builds no version compatible engines; 8.6 is the first to.")
 
 
 def _network_flags(trt: Any, *, typed: bool) -> int:  # noqa: ANN401
@@ -142,70 +182,84 @@ def _config(trt: Any, builder: Any, options: BuildOptions) -> Any:  # noqa: ANN4
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * MB)
-        if has(trt, "tactic memory"):  # on a Jetson the pool that trying tactics fills up is this one
-            config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, options.workspace_mb * MB)
+    if options.tactic_memory_mb is not None and has(trt, "tactic memory"):
+        config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, options.tactic_memory_mb * MB)
     if options.tactic_sources:
-        sources = [getattr(trt.TacticSource, name) for name in options.tactic_sources]
-        config.set_tactic_sources(sum(1 << int(source) for source in sources))
+        config.set_tactic_sources(_tactic_sources(trt, options.tactic_sources))
     if options.timing_cache is not None:
-        _use_timing_cache(config, options.timing_cache)
+        _use_timings(config, options.timing_cache)
     return config
 
 
-def _set_precision(trt: Any, config: Any, precision: str, *, quantized: bool) -> None:  # noqa: ANN401
-    """The flags of a weakly typed network: one with Q/DQ needs INT8 there too, and FP16 for the rest of it."""
-    if precision == "int8" and not quantized:
-        raise ModelError(
-            "The file has no Q/DQ nodes, and no calibration cache was given: nothing says how to round. Quantize it "
-            "first: edge-seg quantize MODEL --target tensorrt"
-        )
-    if quantized:
-        config.set_flag(trt.BuilderFlag.INT8)
-    if precision in ("fp16", "best"):
-        config.set_flag(trt.BuilderFlag.FP16)
+def _tactic_sources(trt: Any, names: tuple[str, ...]) -> int:  # noqa: ANN401
+    """The bits of named sources; ModelError for one that this TensorRT has not."""
+    known = trt.TacticSource.__members__
+    for name in names:
+        if name not in known:
+            raise ModelError(f"TensorRT {trt.__version__} has no tactic source {name}. Choose {', '.join(known)}.")
+    return sum(1 << int(known[name]) for name in set(names))
 
 
-def _use_timing_cache(config: Any, path: Path) -> None:  # noqa: ANN401
-    """The timings of an earlier build; one of another GPU or version is left unused by TensorRT, with a warning."""
-    known = path.read_bytes() if path.is_file() else b""
-    if not config.set_timing_cache(config.create_timing_cache(known), False):
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+def _use_timings(config: Any, path: Path) -> None:  # noqa: ANN401
+    """The timings of earlier builds; ModelError for those of another GPU or version, which are not to be lost."""
+    try:
+        known = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}. Choose another --timing-cache.") from None
+    timings = config.create_timing_cache(known)
+    if timings is None or not config.set_timing_cache(timings, False):
+        raise ModelError(f"{path} holds no timings of this GPU and TensorRT. Choose another --timing-cache.")
 
 
-def _keep_timings(config: Any, path: Path) -> None:  # noqa: ANN401
+def _timings(config: Any, options: BuildOptions) -> bytes:  # noqa: ANN401
+    if options.timing_cache is None:
+        return b""
     timings = config.get_timing_cache()
-    write_whole(path, bytes(timings.serialize()))
+    return bytes(timings.serialize())
 
 
-def _calibrate_with(trt: Any, config: Any, profile: Any, calibrator: Any) -> None:  # noqa: ANN401
-    if not has(trt, "calibrators"):
-        raise ModelError(
-            f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
-            "edge-seg quantize MODEL --target tensorrt"
+def _add_profile(builder: Any, config: Any, shapes: list[tuple[int, ...]]) -> None:  # noqa: ANN401
+    """The least, the best and the largest picture input that the engine takes."""
+    profile = builder.create_optimization_profile()
+    profile.set_shape("image", *shapes)
+    if config.add_optimization_profile(profile) < 0:
+        raise ModelError(f"TensorRT does not take the sizes {shapes[0]} to {shapes[-1]}.")
+
+
+def _set_precision(
+    trt: Any,  # noqa: ANN401
+    config: Any,  # noqa: ANN401
+    precision: str,
+    quantized: bool,
+    implicit: Implicit | None,
+) -> str:
+    """Set the flags of a weakly typed network, where Q/DQ nodes need that of INT8 too; gives them in words."""
+    asked = []
+    if quantized or (implicit is not None and precision in ("int8", "best")):
+        asked.append("INT8")
+    if precision in ("fp16", "best"):
+        asked.append("FP16")
+    for name in asked:
+        config.set_flag(trt.BuilderFlag.INT8 if name == "INT8" else trt.BuilderFlag.FP16)
+    return "+".join(asked) or "FP32"
+
+
+def _calibrate(builder: Any, config: Any, implicit: Implicit, shape: tuple[int, int, int]) -> None:  # noqa: ANN401
+    """A profile of its own: TensorRT sets the least and the largest of that for calibration to the best."""
+    profile = builder.create_optimization_profile()
+    size = (implicit.batch, *shape)
+    profile.set_shape("image", size, size, size)
+    if not config.set_calibration_profile(profile):
+        raise ModelError(f"TensorRT does not calibrate with {implicit.batch} pictures at a time.")
+    config.int8_calibrator = implicit.calibrator
+
+
+def _why_not_built(log: Log) -> str:
+    said = f"TensorRT could not build the engine:{log.told()}"
+    if any(word in error.lower() for error in log.errors for word in MEMORY):
+        return (
+            f"{said}\nMemory ran out. Lower --workspace-mb, on a Jetson --tactic-memory-mb too, or the largest --batch."
         )
-    config.set_calibration_profile(profile)
-    config.int8_calibrator = calibrator
-
-
-def _watch(trt: Any, config: Any, on_phase: OnPhase) -> list[bool]:  # noqa: ANN401
-    """Let `on_phase` follow the build; the list is filled where it has ended it."""
-    ended: list[bool] = []
-
-    def told(phase: str, step: int, steps: int) -> bool:
-        go_on = on_phase(phase, step, steps)
-        if not go_on:
-            ended.append(True)
-        return go_on
-
-    monitor = make_monitor(trt, told)
-    if monitor is not None:
-        config.progress_monitor = monitor
-    return ended
-
-
-def _why_not_built(log: BuildLog, options: BuildOptions) -> str:
-    said = "\n".join(["TensorRT could not build the engine:", *(f"  {line}" for line in log.errors)])
-    if not log.ran_out_of_memory:
-        return said
-    pools = "the workspace" if options.workspace_mb is None else f"the workspace of {options.workspace_mb} MiB"
-    return f"{said}\nMemory ran out. Bound {pools} lower (--workspace-mb), or build for fewer pictures (--batch)."
+    if any("insufficient workspace" in error.lower() for error in log.errors):
+        return f"{said}\nThe workspace is too small for any tactic. Raise --workspace-mb, or leave it out."
+    return said

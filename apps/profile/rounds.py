@@ -14,11 +14,12 @@ from edge_seg.apps.profile.rows import Latency, Row
 from edge_seg.devices.load import read_memory_mb
 from edge_seg.devices.watch import Watch, told
 from edge_seg.errors import EdgeSegError
+from edge_seg.runners import RUNTIMES
 from edge_seg.runners.timed import TimedProcess, timed_process
 
 Number = TypeVar("Number", int, float)
 
-GPU_RUNTIMES = ("torch",)
+GPU_RUNTIMES = ("torch", *(name for name, known in RUNTIMES.items() if known.on_gpu))
 """Run-times that work on a GPU where there is one: its energy is theirs too."""
 SCARCE = 0.1
 """Share of the machine's memory that has to stay free: no more processes are opened below it."""

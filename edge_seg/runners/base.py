@@ -80,8 +80,8 @@ def _open_tensorrt(path: Path, threads: int) -> Runner:
 class Runtime(NamedTuple):
     """A run-time: suffix of the artefact it takes, package it needs, what to type where that is missing, and opener.
 
-    `more_as_several` is set where several runners of few threads do more in a second than one with all of them;
-    `pairs_in_int16` where it always adds two products of bytes in 16 bits on an x86 CPU without VNNI
+    `several` runners do more in a second than one: on a CPU each with few threads, on a GPU one's copies beside the
+    other's layers. `pairs_in_int16` where it always adds two products of bytes in 16 bits on an x86 CPU without VNNI
     (runners.saturation); `on_gpu` where it needs a GPU that most machines have not.
     """
 
@@ -89,21 +89,25 @@ class Runtime(NamedTuple):
     package: str
     pip: str
     open: Callable[[Path, int], Runner]
-    more_as_several: bool = False
+    several: int = 1
     pairs_in_int16: bool = False
     on_gpu: bool = False
+    note: str = ""
 
 
 RUNTIMES = {
     "torch": Runtime(".pt", "torch", "edge-seg[train]", _open_torch),
-    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, more_as_several=True),
-    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, more_as_several=True, pairs_in_int16=True),
-    "openvino-bf16": Runtime(
-        ".onnx", "openvino", "openvino", _open_openvino_bf16, more_as_several=True, pairs_in_int16=True
-    ),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", "onnxruntime", _open_onnxruntime, several=4),
+    "openvino": Runtime(".onnx", "openvino", "openvino", _open_openvino, several=4, pairs_in_int16=True),
+    "openvino-bf16": Runtime(".onnx", "openvino", "openvino", _open_openvino_bf16, several=4, pairs_in_int16=True),
     "onnxruntime-cuda": Runtime(".onnx", "onnxruntime", "onnxruntime-gpu", _open_onnxruntime_cuda, on_gpu=True),
     "onnxruntime-tensorrt": Runtime(".onnx", "onnxruntime", "onnxruntime-gpu", _open_onnxruntime_tensorrt, on_gpu=True),
-    "tensorrt": Runtime(SUFFIX, "tensorrt", "edge-seg[tensorrt]", _open_tensorrt, more_as_several=True, on_gpu=True),
+    "tensorrt": Runtime(
+        *(SUFFIX, "tensorrt", "edge-seg[tensorrt]", _open_tensorrt),
+        several=2,
+        on_gpu=True,
+        note=". A Jetson has its own: python3 -m venv --system-site-packages",
+    ),
 }
 """The run-times by name."""
 
@@ -136,9 +140,10 @@ def choose_runtime(model: str | Path, runtime: str = "auto") -> tuple[Path, Runt
         raise ModelError(f"Unknown run-time {name!r}. Choose auto, {', '.join(RUNTIMES)}.")
     chosen = RUNTIMES[name]
     if path.suffix != chosen.suffix:
-        raise ModelError(f"The run-time {name} takes {chosen.suffix} files; {path.name} is none. Try --runtime auto.")
+        other = f"edge-seg build {path}" if chosen.suffix == SUFFIX and path.suffix == ".onnx" else "--runtime auto"
+        raise ModelError(f"The run-time {name} takes {chosen.suffix} files; {path.name} is none. Try {other}.")
     if importlib.util.find_spec(chosen.package) is None:
-        raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{chosen.pip}'")
+        raise MissingExtraError(f"The run-time {name} is not installed. Type: pip install '{chosen.pip}'{chosen.note}")
     return path, chosen
 
 

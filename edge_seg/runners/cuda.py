@@ -1,9 +1,10 @@
 """A CUDA device by pycuda: its primary context, which PyTorch and TensorRT share, and memory to copy through.
 
-`pycuda.autoinit` would make a context of its own beside the primary one. Here that one is retained, and pushed for the
-length of each call, so that a runner can be made on one thread and used on another.
+`pycuda.autoinit` would make a context of its own beside the primary one. Here that one is retained, once for the whole
+process, and pushed for the length of each call, so that a runner can be made on one thread and used on another.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,25 +16,12 @@ from edge_seg.types import UInt8Array
 
 
 class Device:
-    """The first CUDA device. ModelError where there is none or its driver fails; MissingExtraError without pycuda."""
+    """The first CUDA device; `open_device` gives the one of this process."""
 
-    def __init__(self) -> None:
-        try:
-            import pycuda.driver as cuda  # type: ignore[import-not-found,unused-ignore]
-        except ModuleNotFoundError:
-            raise MissingExtraError(
-                "TensorRT engines need pycuda, which is not installed. It is compiled on the machine, with CUDA's "
-                "headers. Type: pip install pycuda"
-            ) from None
-        self.cuda: Any = cuda
-        try:
-            cuda.init()
-            self._device = cuda.Device(0)
-        except cuda.Error as error:
-            raise ModelError(
-                f"No CUDA device can be used: {error}. TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi "
-                "tells). Without one: edge-seg run --runtime openvino, or onnxruntime"
-            ) from None
+    def __init__(self, cuda: Any) -> None:  # noqa: ANN401
+        self.cuda = cuda
+        cuda.init()
+        self._device = cuda.Device(0)
         self._context = self._device.retain_primary_context()
 
     @property
@@ -55,7 +43,7 @@ class Device:
 
     @property
     def shares_memory(self) -> bool:
-        """True where CPU and GPU have the same memory, as on a Jetson: nothing has to be copied then."""
+        """True where CPU and GPU have the same memory, as on a Jetson: nothing goes from one to the other then."""
         return bool(self._device.get_attribute(self.cuda.device_attribute.INTEGRATED))
 
     @contextmanager
@@ -82,8 +70,8 @@ class Device:
             memory = self.cuda.mem_alloc(host.nbytes)
         except self.cuda.MemoryError as error:
             raise ModelError(
-                f"The GPU has no {np.prod(shape) / 1e6:.0f} MB left ({error}). Close what else uses it, or take a "
-                "smaller batch."
+                f"No memory is left for {np.prod(shape) / 1e6:.1f} MB on the GPU and as many page-locked ones "
+                f"({error}). Close what else uses them, or build the engine for fewer pictures at a time."
             ) from None
         return Buffer(host, memory, int(memory))
 
@@ -94,3 +82,35 @@ class Buffer(NamedTuple):
     host: UInt8Array
     memory: Any
     address: int
+
+
+def open_device() -> Device:
+    """This process's CUDA device. ModelError where there is none or its driver fails; MissingExtraError without pycuda.
+
+    One for all: pycuda leaves an entry on the driver's stack of contexts for each that is given up.
+    """
+    try:
+        import pycuda.driver as cuda  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"TensorRT engines need pycuda, which is not whole here ({error}). It is compiled on the machine, with "
+            "CUDA's headers. Type: pip install pycuda"
+        ) from None
+    except ImportError as error:  # of libcuda, which comes with the driver
+        raise _no_device(error) from None
+    try:
+        return _device_of(cuda)
+    except cuda.Error as error:
+        raise _no_device(error) from None
+
+
+@functools.cache
+def _device_of(cuda: Any) -> Device:  # noqa: ANN401
+    return Device(cuda)
+
+
+def _no_device(error: Exception) -> ModelError:
+    return ModelError(
+        f"No CUDA device can be used: {error}. TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi tells). "
+        "Without one: edge-seg run --runtime openvino, or onnxruntime"
+    )

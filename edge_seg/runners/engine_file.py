@@ -21,10 +21,12 @@ SUFFIX = ".engine"
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What an engine was built of, by and for; where any of it but the driver differs, another engine would be built.
+    """What an engine was built of, by and for; where it differs, another engine would be built.
 
-    `onnx` and `calibration` are SHA-256 of the ONNX file and of the calibration cache ("" without one), `sm` is the
-    compute capability, such as "8.7", `batch` the least, the best and the largest N, `flags` what else was asked for.
+    `onnx` and `calibration` are SHA-256 of the ONNX file and of what it is calibrated by ("" without), `sm` is the
+    compute capability, such as "8.7", `system` the operating system and kind of CPU, `asked` the precision that was
+    asked for, `batch` the least, the best and the largest N, `flags` what else was asked for. `precision` is what the
+    layers may compute in, such as INT8+FP16.
     """
 
     onnx: str
@@ -32,16 +34,28 @@ class Fingerprint:
     driver: str
     gpu: str
     sm: str
-    precision: str
+    system: str
+    asked: str
     batch: tuple[int, int, int]
     calibration: str = ""
     flags: tuple[str, ...] = ()
+    precision: str = ""
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """The fields in which another one differs, as 'gpu: Orin, not Thor'."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "driver"]
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
-        return [f"{name}: {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        """In words, in what another one differs, but for driver and precision, which follow from the rest.
+
+        >>> one = Fingerprint("a" * 64, "10.3.0", "12.6", "Orin", "8.7", "Linux aarch64", "best", (1, 1, 1))
+        >>> one.differences(dataclasses.replace(one, onnx="b" * 64, gpu="Thor", driver="13.0"))
+        ['onnx has changed', 'gpu was Orin and is Thor']
+        """
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("driver", "precision")]
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
+        hashes = ("onnx", "calibration")
+        return [
+            f"{name} has changed" if name in hashes else f"{name} was {mine} and is {theirs}"
+            for name, mine, theirs in pairs
+            if mine != theirs
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,14 @@ generation, 8.5 to 11. What not all of them have stands in OPTIONAL, and is touc
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 from edge_seg.errors import MissingExtraError
+
+INSTALL = (
+    "On a Jetson it comes with JetPack, for the system's Python: make the environment with python3 -m venv "
+    "--system-site-packages. Elsewhere type: pip install 'edge-seg[tensorrt]'"
+)
 
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "calibrators": (
@@ -26,13 +31,11 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "tactic memory": ("MemoryPoolType.TACTIC_DRAM",),
     "progress": ("IProgressMonitor", "IBuilderConfig.progress_monitor"),
     "node names in errors": ("ParserError.node_name", "ParserError.node_operator"),
-    "memory of 64 bits": ("ICudaEngine.device_memory_size_v2",),
-    "memory of 32 bits": ("ICudaEngine.device_memory_size",),
 }
 """What some versions lack, by name, with the attributes that stand for it.
 
-8.5 has no version compatible engines and no pool for tactics; calibrators, precision flags, the explicit batch and the
-old memory size are gone from 11; the other ones came between 8.6 and 10.3.
+8.5 has no version compatible engines and no pool for tactics; calibrators, precision flags and the explicit batch are
+gone from 11; the other ones came between 8.6 and 10.3.
 """
 
 
@@ -42,16 +45,17 @@ def import_tensorrt() -> ModuleType:
         return importlib.import_module("tensorrt")
     except ModuleNotFoundError as error:
         if error.name != "tensorrt":
-            raise
-        raise MissingExtraError(
-            "TensorRT is not installed. On a Jetson it comes with JetPack, for the system's Python: make the "
-            "environment with python3 -m venv --system-site-packages. Elsewhere type: pip install tensorrt"
-        ) from None
+            raise _not_loading(error) from None
+        raise MissingExtraError(f"TensorRT is not installed. {INSTALL}") from None
     except (ImportError, OSError) as error:
-        raise MissingExtraError(
-            f"TensorRT is installed, but does not load: {error}. Its libraries must be of the same version, and on the "
-            "loader's path."
-        ) from None
+        raise _not_loading(error) from None
+
+
+def _not_loading(error: Exception) -> MissingExtraError:
+    return MissingExtraError(
+        f"TensorRT is installed, but does not load: {error}. Its libraries must be there in the same version, on the "
+        "loader's path."
+    )
 
 
 def has(trt: Any, feature: str) -> bool:  # noqa: ANN401
@@ -65,3 +69,35 @@ def _has_attribute(found: Any, dotted: str) -> bool:  # noqa: ANN401
             return False
         found = getattr(found, name)
     return True
+
+
+class Log:
+    """What TensorRT says: its errors are kept for a message, and all but its chatter is written to `sink`."""
+
+    def __init__(self, sink: TextIO | None = None) -> None:
+        self.errors: list[str] = []
+        self._sink = sink
+
+    def add(self, severity: str, message: str) -> None:
+        """Take a line."""
+        if severity in ("ERROR", "INTERNAL_ERROR"):
+            self.errors.append(message)
+        if self._sink is not None and severity != "VERBOSE":
+            print(severity, message, file=self._sink, flush=True)
+
+    def told(self) -> str:
+        """The errors as lines to put below a message."""
+        return "".join(f"\n  {error}" for error in self.errors)
+
+
+def make_logger(trt: Any, log: Log) -> Any:  # noqa: ANN401
+    """A logger of TensorRT that fills `log`, and must outlive what it is given to; TensorRT's own prints to stdout."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
+            log.add(str(severity).rpartition(".")[2], message)
+
+    return Logger()

@@ -11,14 +11,15 @@ import ctypes
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from edge_seg.calib.trt_calibrator import make_calibrator
-from edge_seg.runners.cuda import Device
+from edge_seg.calib.trt_calibrator import calibrator_by_cache, calibrator_by_pictures
+from edge_seg.runners.cuda import open_device
 
 POINTER = ctypes.sizeof(ctypes.c_void_p)
 HEADER = object.__basicsize__
@@ -73,21 +74,32 @@ def fake_cuda() -> Any:  # noqa: ANN401
     return cuda
 
 
+def unreadable() -> Iterator[Any]:
+    """A batch, and then an error."""
+    yield np.zeros((2, 2, 2, 3), np.uint8)
+    raise OSError("a disk that is gone")
+
+
 def main(kind: str, first: int) -> None:
     """Drive a calibrator through pictures and another through a cache."""
     import tensorrt as trt  # type: ignore[import-not-found,unused-ignore]
 
     cuda, written = fake_cuda(), list[bytes]()
-    device = Device()
+    device, errors = open_device(), list[BaseException]()
     batches = [np.full((count, 2, 2, 3), value, np.uint8) for count, value in ((2, 7), (2, 9), (1, 11))]
     with device.current():
-        driver = Driver(make_calibrator(trt, kind, batches=batches, device=device, on_cache=written.append), first)
+        told = {"shape": (2, 2, 2, 3), "on_cache": written.append, "on_error": errors.append}
+        driver = Driver(calibrator_by_pictures(trt, kind, batches, device, **told), first)  # type: ignore[arg-type]
         found: dict[str, Any] = {"size": driver.batch_size(), "cache": driver.read_cache(), "shown": []}
         while (address := driver.batch([b"image"])) is not None:
             found["shown"].append(cuda.memory[address].tolist())
         driver.write_cache(b"TRT-1-X")
         found |= {"algorithm": driver.algorithm(), "written": [content.decode() for content in written]}
-        known = Driver(make_calibrator(trt, kind, cache=b"known"), first)
+        broken = Driver(calibrator_by_pictures(trt, kind, unreadable(), device, **told), first)  # type: ignore[arg-type]
+        found |= {"before": broken.batch([b"image"]) is not None, "after": broken.batch([b"image"])}
+        broken.write_cache(b"TRT-1-X")
+        found |= {"errors": [str(error) for error in errors], "still": len(written)}
+        known = Driver(calibrator_by_cache(trt, kind, b"known"), first)
         found |= {"known": (known.read_cache() or b"").decode(), "more": known.batch([b"image"])}
     names = {int(value): name for name, value in trt.CalibrationAlgoType.__members__.items()}
     print(json.dumps(found | {"algorithm": names[found["algorithm"]]}))

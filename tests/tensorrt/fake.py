@@ -6,13 +6,16 @@ a default stream, addresses or shapes that were not set, labels that are read be
 Its names are checked against the real bindings.
 """
 
+import json
 import threading
 from collections.abc import Collection
+from enum import IntEnum
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from edge_seg.runners.tensorrt_api import OPTIONAL
@@ -147,22 +150,31 @@ class PageLocked(np.ndarray):  # type: ignore[type-arg]
 
 
 class ICudaEngine:
-    """An ONNX file that was built."""
+    """An ONNX file that was built: the sizes of its profile, then the file."""
 
     def __init__(self, content: bytes, cuda: Cuda) -> None:
-        self.session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+        sizes, model = content.split(b"\n", 1)
+        self.shapes = json.loads(sizes)
+        self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.cuda = cuda
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> Any:  # noqa: ANN401
+        assert (name, profile) == ("image", 0)
+        return self.shapes
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, *self.shapes[0][1:3]) if name == "labels" else (-1, *self.shapes[0][1:])
 
     def create_execution_context(self) -> Any:  # noqa: ANN401
         self.cuda.inside()
-        return IExecutionContext(self.session, self.cuda)
+        return IExecutionContext(self, self.cuda)
 
 
 class IExecutionContext:
     """Runs it."""
 
-    def __init__(self, session: Any, cuda: Cuda) -> None:  # noqa: ANN401
-        self.session, self.cuda = session, cuda
+    def __init__(self, engine: ICudaEngine, cuda: Cuda) -> None:
+        self.session, self.shapes, self.cuda = engine.session, engine.shapes, cuda
         self.addresses: dict[str, int] = {}
         self.shape: tuple[int, ...] | None = None
 
@@ -172,8 +184,10 @@ class IExecutionContext:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name == "image"
-        self.shape = tuple(shape)
-        return True
+        least, _, most = self.shapes
+        fits = least[0] <= shape[0] <= most[0] and list(shape[1:]) == least[1:]
+        self.shape = tuple(shape) if fits else self.shape  # as TensorRT: the last one stays
+        return fits
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         self.cuda.inside()
@@ -201,7 +215,10 @@ class Runtime:
     def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
         cuda: Cuda = Runtime.cuda  # type: ignore[attr-defined]
         cuda.inside()
-        return None if plan.startswith(b"not") else ICudaEngine(plan, cuda)
+        if plan.startswith(b"not"):
+            self.logger.log("ILogger.Severity.ERROR", "Magic tag does not match")
+            return None
+        return ICudaEngine(plan, cuda)
 
 
 class ILogger:
@@ -209,15 +226,6 @@ class ILogger:
 
     def log(self, severity: Any, msg: str) -> None:  # noqa: ANN401
         raise NotImplementedError
-
-
-class Logger(ILogger):
-    """TensorRT's own, that prints."""
-
-    ERROR = "ERROR"
-
-    def __init__(self, least: str) -> None:
-        self.least = least
 
 
 class IProgressMonitor:
@@ -260,11 +268,22 @@ class OnnxParser:
         self.network, self.num_errors = network, 0
 
     def parse(self, content: bytes) -> bool:
-        self.network.content, self.num_errors = content, int(self._refuse)
-        return not self._refuse
+        refuse = self._refuse or has_bytes_inside(onnx.load_model_from_string(content))
+        self.network.content, self.num_errors = content, int(refuse)
+        return not refuse
 
     def get_error(self, index: int) -> ParserError:
         return ParserError()
+
+
+def has_bytes_inside(model: onnx.ModelProto) -> bool:
+    """UINT8 anywhere but between an input or output and a Cast: no TensorRT takes that."""
+    kinds = {
+        value.name: value.type.tensor_type.elem_type
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    ends = [node for node in model.graph.node if "image" in node.input]
+    return onnx.TensorProto.UINT8 in kinds.values() or any(node.op_type != "Cast" for node in ends)
 
 
 class ITimingCache:
@@ -282,6 +301,7 @@ class IBuilderConfig:
 
     __slots__ = (
         "DLA_core",
+        "_calibration",
         "_flags",
         "_pools",
         "_profile",
@@ -308,8 +328,8 @@ class IBuilderConfig:
     def set_tactic_sources(self, sources: int) -> None:
         self._sources = sources
 
-    def create_timing_cache(self, content: bytes) -> ITimingCache:
-        return ITimingCache(content)
+    def create_timing_cache(self, content: bytes) -> ITimingCache | None:
+        return None if content.startswith(b"damaged") else ITimingCache(content)
 
     def set_timing_cache(self, timings: ITimingCache, ignore_mismatch: bool) -> bool:
         self._timings = timings
@@ -323,7 +343,8 @@ class IBuilderConfig:
         return 0
 
     def set_calibration_profile(self, profile: Any) -> bool:  # noqa: ANN401
-        assert profile is self._profile
+        assert profile is not self._profile, "its least and largest sizes are overwritten"
+        self._calibration = profile
         return True
 
 
@@ -341,6 +362,7 @@ class Builder:
     num_DLA_cores = 0
     _fail_with = ""
     _last: Any = None
+    _shown: list[Any]
 
     def __init__(self, logger: Any) -> None:  # noqa: ANN401
         Runtime.cuda.inside()  # type: ignore[attr-defined]
@@ -366,7 +388,18 @@ class Builder:
         if self._fail_with:
             self.logger.log("ILogger.Severity.ERROR", self._fail_with)
             return None
-        return network.content
+        if getattr(config, "int8_calibrator", None) is not None:
+            self._calibrate(config.int8_calibrator)
+        sizes = json.dumps(config._profile.shapes["image"]).encode()
+        return sizes + b"\n" + network.content
+
+    def _calibrate(self, calibrator: Any) -> None:  # noqa: ANN401
+        if calibrator.read_calibration_cache() is not None:
+            return
+        Builder._shown = []
+        while (addresses := calibrator.get_batch(["image"])) is not None:
+            Builder._shown.append(Runtime.cuda.memory[addresses[0]].copy())  # type: ignore[attr-defined]
+        calibrator.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
 
 
 NAMES: dict[str, Any] = {
@@ -381,7 +414,6 @@ NAMES: dict[str, Any] = {
     "IOptimizationProfile": IOptimizationProfile,
     "IProgressMonitor": IProgressMonitor,
     "ITimingCache": ITimingCache,
-    "Logger": Logger,
     "OnnxParser": OnnxParser,
     "ParserError": ParserError,
     "Runtime": Runtime,
@@ -406,13 +438,12 @@ def make_tensorrt(cuda: Cuda, version: str = "10.3.0", lacks: Collection[str] = 
     module = ModuleType("tensorrt")
     module.__spec__ = ModuleSpec("tensorrt", None)
     vars(module)["__version__"] = version
-    found = {name: _without(kind, name, lost) for name, kind in NAMES.items()}
-    found |= {name: SimpleNamespace(**{value: value for value in values}) for name, values in VALUES.items()}
-    found |= {name: SimpleNamespace(**dict(map(reversed, enumerate(values)))) for name, values in FLAGS.items()}
-    for name in found.keys() - lost:
-        for value in (value for value in vars(found[name]).copy() if f"{name}.{value}" in lost):
-            delattr(found[name], value)
-        setattr(module, name, found[name])
+    for name in NAMES.keys() - lost:
+        setattr(module, name, _without(NAMES[name], name, lost))
+    for name, values in VALUES.items():
+        setattr(module, name, SimpleNamespace(**{v: v for v in values if f"{name}.{v}" not in lost}))
+    for name, values in FLAGS.items():
+        setattr(module, name, IntEnum(name, {v: n for n, v in enumerate(values) if f"{name}.{v}" not in lost}))
     return module
 
 

@@ -1,8 +1,10 @@
 """Engines from `build` to `run`, on a fake GPU: what is built, kept, refused and told; nothing of speed or accuracy."""
 
 import json
+import signal
 import threading
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,18 +15,29 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
+from edge_seg.calib.manifest import manifest_images
 from edge_seg.data.drive import Drive
-from edge_seg.errors import EdgeSegError, ModelError
+from edge_seg.errors import DataError, EdgeSegError, ModelError
 from edge_seg.export.build_engine import build_engine
 from edge_seg.export.to_engine import BuildOptions
 from edge_seg.runners import best_runtime, open_runner, read_spec
+from edge_seg.runners.contract import add_score
 from edge_seg.runners.engine_file import read_sidecar, sidecar_of
 
 Gpu = Callable[..., tuple[Any, Any]]
 
 IMAGES = np.stack([frame.image for frame in Drive(1, 96, 72, 3)])
-BEFORE_10 = ("strong typing", "progress", "node names in errors", "memory of 64 bits")
-FROM_11 = ("calibrators", "precision flags", "fast INT8", "explicit batch", "memory of 32 bits")
+BEFORE_10 = ("strong typing", "progress", "node names in errors")
+FROM_11 = ("calibrators", "precision flags", "fast INT8", "explicit batch")
+
+
+@pytest.fixture(scope="session")
+def qdq_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny net in INT8 for TensorRT."""
+    path = tmp_path_factory.mktemp("models") / "tiny.trt.onnx"
+    words = ["quantize", str(tiny_model), "--data", "drive:seed=3,frames=8,size=96x72", "--target", "tensorrt"]
+    assert CliRunner().invoke(app, [*words, "--images", "8", "--out", str(path)], catch_exceptions=False).exit_code == 0
+    return path
 
 
 def build(source: Path, out: Path, **options: Any) -> list[str]:  # noqa: ANN401
@@ -64,14 +77,14 @@ def test_a_runner_works_on_another_thread(gpu: Gpu, tiny_model: Path, tmp_path: 
     assert found[0].shape == (3, 72, 96)
 
 
-def test_an_engine_says_what_it_is(gpu: Gpu, tiny_int8_model: Path, tmp_path: Path) -> None:
+def test_an_engine_says_what_it_is(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
     gpu("8.6.1", BEFORE_10, sm=(8, 7))
     out = tmp_path / "tiny.engine"
-    build(tiny_int8_model, out)
+    build(tiny_model, out)
     built = read_sidecar(out).fingerprint
 
     assert best_runtime(out) == "tensorrt"
-    assert read_spec(out).precision == built.precision == "INT8"
+    assert built.asked == "best"
     assert (built.tensorrt, built.gpu, built.sm, built.driver) == ("8.6.1", "Fake GPU", "8.7", "12.6")
     assert built.batch == (1, 2, 3)
     assert (tmp_path / "tiny.engine.log").is_file()
@@ -82,11 +95,14 @@ def test_it_is_built_once_and_again_where_something_changed(gpu: Gpu, tiny_model
     gpu()
     assert build(tiny_model, out) == [f"Building {out}: there is none yet."]
     assert build(tiny_model, out) == [f"{out} is up to date."]
-    assert build(tiny_model, out, batch=(1, 1, 1)) == [f"Building {out}: batch: (1, 2, 3), not (1, 1, 1)."]
+    assert build(tiny_model, out, batch=(1, 1, 1)) == [f"Building {out}: batch was (1, 2, 3) and is (1, 1, 1)."]
+    assert "flags was () and is ('workspace 8',)" in build(tiny_model, out, batch=(1, 1, 1), workspace_mb=8)[0]
     gpu("10.16.0.72", sm=(11, 0))
-    assert build(tiny_model, out, batch=(1, 1, 1)) == [
-        f"Building {out}: tensorrt: 10.3.0, not 10.16.0.72; sm: 9.0, not 11.0."
-    ]
+    assert "tensorrt was 10.3.0 and is 10.16.0.72; sm was 9.0 and is 11.0; batch was" in build(tiny_model, out)[0]
+    other = tmp_path / "tiny.onnx"
+    other.write_bytes(tiny_model.read_bytes())
+    add_score(other, "any", 0.5)
+    assert build(other, out) == [f"Building {out}: onnx has changed."]
     out.write_bytes(b"cut")
     assert "is not the engine that tiny.engine.json describes" in build(tiny_model, out, batch=(1, 1, 1))[0]
 
@@ -112,31 +128,37 @@ def test_of_two_processes_one_builds_and_the_other_waits(gpu: Gpu, tiny_model: P
 
 
 @pytest.mark.parametrize(
-    ("version", "lacks", "kind", "network", "flags"),
+    ("version", "lacks", "kind", "asked", "network", "flags", "precision"),
     [
-        ("8.6.1", BEFORE_10, "tiny_model", 1, ["FP16"]),
-        ("8.6.1", BEFORE_10, "tiny_int8_model", 1, ["INT8", "FP16"]),
-        ("10.3.0", (), "tiny_int8_model", 2, []),
-        ("11.4.0", FROM_11, "tiny_int8_model", 1 << 1, []),
+        ("8.6.1", BEFORE_10, "tiny_model", "best", 1, ["FP16"], "FP16"),
+        ("8.6.1", BEFORE_10, "tiny_model", "fp32", 1, [], "FP32"),
+        ("8.6.1", BEFORE_10, "qdq_model", "best", 1, ["INT8", "FP16"], "INT8+FP16"),
+        ("8.6.1", BEFORE_10, "qdq_model", "int8", 1, ["INT8"], "INT8"),
+        ("10.3.0", (), "qdq_model", "best", 2, [], "INT8"),
+        ("11.4.0", FROM_11, "qdq_model", "best", 2, [], "INT8"),
     ],
 )
 def test_flags_are_those_of_the_generation(
     version: str,
     lacks: tuple[str, ...],
     kind: str,
+    asked: str,
     network: int,
     flags: list[str],
+    precision: str,
     gpu: Gpu,
     fake: ModuleType,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     gpu(version, lacks)
-    build(request.getfixturevalue(kind), tmp_path / "tiny.engine", workspace_mb=64)
+    out = tmp_path / "tiny.engine"
+    build(request.getfixturevalue(kind), out, precision=asked, workspace_mb=64, tactic_memory_mb=99)
     made, config = fake.Builder._last
 
     assert (made.flags, config._flags) == (network, flags)
-    assert config._pools == {"WORKSPACE": 64 << 20, "TACTIC_DRAM": 64 << 20}
+    assert read_spec(out).precision == read_sidecar(out).fingerprint.precision == precision
+    assert config._pools == {"WORKSPACE": 64 << 20, "TACTIC_DRAM": 99 << 20}
     assert config._profile.shapes == {"image": ((1, 72, 96, 3), (2, 72, 96, 3), (3, 72, 96, 3))}
     assert config.profiling_verbosity == "DETAILED"
 
@@ -147,10 +169,46 @@ def test_timings_are_kept(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
     for batch in (1, 2):
         build(tiny_model, tmp_path / f"{batch}.engine", timing_cache=timings, batch=(batch,) * 3)
     assert timings.read_bytes() == b"++"
-    timings.write_bytes(b"other GPU's")
-    build(tiny_model, tmp_path / "3.engine", timing_cache=timings)
+    for content in (b"other GPU's", b"damaged"):
+        timings.write_bytes(content)
+        with pytest.raises(ModelError, match="holds no timings of this GPU and TensorRT"):
+            build(tiny_model, tmp_path / "3.engine", timing_cache=timings)
 
-    assert timings.read_bytes() == b"+"
+        assert timings.read_bytes() == content
+
+
+def test_a_file_for_a_cpu_is_refused_with_what_to_type(gpu: Gpu, tiny_int8_model: Path, tmp_path: Path) -> None:
+    gpu()
+    with pytest.raises(ModelError, match=r"TensorRT 10.3.0 would refuse .*\n(.*\n)*.*quantize MODEL --target tensorrt"):
+        build(tiny_int8_model, tmp_path / "tiny.engine")
+
+
+def test_a_dla_is_asked_for(gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
+    trt, _ = gpu("8.6.1", BEFORE_10)
+    trt.Builder.num_DLA_cores = 2
+    build(tiny_model, tmp_path / "tiny.engine", dla=1)
+    config = fake.Builder._last[1]
+
+    assert (config.default_device_type, config.DLA_core, config._flags) == ("DLA", 1, ["GPU_FALLBACK", "FP16"])
+    trt, _ = gpu()
+    trt.Builder.num_DLA_cores = 2
+    with pytest.raises(ModelError, match="takes INT8 from a calibrator"):
+        build(tiny_model, tmp_path / "tiny.engine", dla=1)
+
+
+def test_tactic_sources_are_chosen_by_name(gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
+    gpu()
+    build(tiny_model, tmp_path / "tiny.engine", tactic_sources=("JIT_CONVOLUTIONS",))
+    assert fake.Builder._last[1]._sources == 2
+    with pytest.raises(ModelError, match=r"no tactic source CUBLAS. Choose EDGE_MASK_CONVOLUTIONS, JIT_CONVOLUTIONS"):
+        build(tiny_model, tmp_path / "tiny.engine", tactic_sources=("CUBLAS",))
+
+
+def test_a_gpu_without_int8_is_told(gpu: Gpu, qdq_model: Path, tmp_path: Path) -> None:
+    trt, _ = gpu("8.6.1", BEFORE_10)
+    trt.Builder.platform_has_fast_int8 = False
+    with pytest.raises(ModelError, match=r"does not compute in INT8 .* Build the FP32 file with --precision fp16"):
+        build(qdq_model, tmp_path / "tiny.engine")
 
 
 @pytest.mark.parametrize(
@@ -178,11 +236,14 @@ def test_nothing_is_written_where_the_build_fails(gpu: Gpu, tiny_model: Path, tm
     trt, _ = gpu()
     trt.Builder._fail_with = "Requested amount of GPU memory (9 bytes) could not be allocated: out of memory"
 
-    with pytest.raises(ModelError, match=r"out of memory\nMemory ran out. Bound the workspace of 8 MiB lower"):
+    with pytest.raises(ModelError, match=r"out of memory\nMemory ran out. Lower --workspace-mb"):
         build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
 
     assert [path.name for path in tmp_path.iterdir() if "lock" not in path.name] == ["tiny.engine.log"]
     assert "ERROR Requested" in (tmp_path / "tiny.engine.log").read_text()
+    trt.Builder._fail_with = "Could not find any implementation: insufficient workspace"
+    with pytest.raises(ModelError, match="Raise --workspace-mb, or leave it out"):
+        build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
     trt.Builder._fail_with = ""
     assert build(tiny_model, tmp_path / "tiny.engine")  # the lock is free
 
@@ -195,12 +256,25 @@ def test_the_parsers_errors_are_told_with_their_nodes(gpu: Gpu, tiny_model: Path
             build(tiny_model, tmp_path / "tiny.engine")
 
 
-def test_an_interrupted_build_leaves_nothing(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
-    gpu()
+@pytest.mark.parametrize("lacks", [(), ("progress",)])
+def test_ctrl_c_in_a_build_leaves_nothing(
+    lacks: tuple[str, ...], gpu: Gpu, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT takes an exception in our Python for an answer; before 10 it builds on, and nothing is written then."""
+    trt, _ = gpu(lacks=lacks)
     out = tmp_path / "tiny.engine"
-    with pytest.raises(KeyboardInterrupt):
-        build_engine(tiny_model, out, BuildOptions(), on_phase=lambda phase, step, steps: step == 0)
+    as_it_is = trt.Builder.build_serialized_network
 
+    def interrupted(self: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        signal.raise_signal(signal.SIGINT)
+        return as_it_is(self, *arguments)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build(tiny_model, out)
+
+    assert signal.getsignal(signal.SIGINT) is before
     assert not out.exists() and not sidecar_of(out).exists()
     assert FileLock(tmp_path / ".tiny.engine.lock").acquire(timeout=0)
 
@@ -257,7 +331,7 @@ def test_memory_that_is_out_is_told(gpu: Gpu, tiny_model: Path, tmp_path: Path) 
     gpu()
     build(tiny_model, tmp_path / "tiny.engine", batch=(1, 8, 64))
     gpu(mb=1)
-    with pytest.raises(ModelError, match="The GPU has no 1 MB left"):
+    with pytest.raises(ModelError, match=r"No memory is left for 1.3 MB on the GPU"):
         open_runner(tmp_path / "tiny.engine")
 
 
@@ -280,6 +354,7 @@ def test_the_command_builds_and_tells(gpu: Gpu, tiny_model: Path, tmp_path: Path
         (["--calib", "implicit"], "takes either --cache FILE"),
         (["--cache", "x.cache"], "these are for it alone"),
         (["--calib", "implicit", "--cache", "x", "--manifest", "y"], "takes either --cache FILE"),
+        (["--calib", "implicit", "--cache", "x", "--calib-batch", "4"], "are for the pictures of --manifest alone"),
     ],
 )
 def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path) -> None:
@@ -289,55 +364,114 @@ def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path)
     assert message in " ".join(done.output.replace("│", " ").split())
 
 
+def calibrated(model: Path, out: Path, *options: str) -> Any:  # noqa: ANN401
+    """The result of a build with --calib implicit."""
+    return CliRunner().invoke(app, ["build", str(model), "--calib", "implicit", "--out", str(out), *options])
+
+
 def test_implicit_int8_takes_the_cache(gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
     gpu()
     cache, out = tmp_path / "tiny.cache", tmp_path / "tiny.engine"
     cache.write_text("TRT-100300-EntropyCalibration2\nimage: 3c010204\n")
-    options = ["--calib", "implicit", "--cache", str(cache), "--out", str(out)]
-    done = CliRunner().invoke(app, ["build", str(tiny_model), *options])
+    done = calibrated(tiny_model, out, "--cache", str(cache))
     made, config = fake.Builder._last
 
     assert done.exit_code == 0, done.output
     assert (made.flags, config._flags) == (1, ["INT8", "FP16"])  # weakly typed: implicit INT8 is for nothing else
     assert config.int8_calibrator.read_calibration_cache() == cache.read_bytes()
     assert config.int8_calibrator.get_batch(["image"]) is None
-    assert read_spec(out).precision == "INT8"
-    gpu("11.4.0", FROM_11)
-    done = CliRunner().invoke(app, ["build", str(tiny_model), *options])
-    assert isinstance(done.exception, EdgeSegError) and "has no calibrators any more" in str(done.exception)
+    assert read_spec(out).precision == "INT8+FP16"
+
+
+@pytest.mark.parametrize(
+    ("version", "lacks", "text", "message"),
+    [
+        ("11.4.0", FROM_11, "TRT-110400-EntropyCalibration2\nimage: 3c010204", "no calibrators any more"),
+        (
+            "10.16.0",
+            (),
+            "TRT-100300-EntropyCalibration2\nimage: 3c010204",
+            "is for TensorRT 100300, and here is 101600",
+        ),
+        ("10.3.0", (), "TRT-100300-EntropyCalibration2\nother: 3c010204", "is of another graph"),
+        ("10.3.0", (), "TRT-100300-LegacyCalibration\nimage: 3c010204", "Write one of entropy2 or min-max"),
+    ],
+)
+def test_a_cache_that_does_not_fit_is_told(
+    version: str, lacks: tuple[str, ...], text: str, message: str, gpu: Gpu, tiny_model: Path, tmp_path: Path
+) -> None:
+    gpu(version, lacks)
+    (tmp_path / "tiny.cache").write_text(f"{text}\n")
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--cache", str(tmp_path / "tiny.cache"))
+
+    assert isinstance(done.exception, EdgeSegError) and message in str(done.exception)
+    assert not (tmp_path / "tiny.engine").exists()
+
+
+def test_a_quantized_file_is_not_calibrated(gpu: Gpu, qdq_model: Path, tmp_path: Path) -> None:
+    gpu()
+    (tmp_path / "tiny.cache").write_text("TRT-100300-EntropyCalibration2\nimage: 3c010204\n")
+    done = calibrated(qdq_model, tmp_path / "tiny.engine", "--cache", str(tmp_path / "tiny.cache"))
+
+    assert "has Q/DQ nodes already" in str(done.exception)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Nine pictures."""
+    path = tmp_path / "calib.json"
+    words = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "9", "--out", str(path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return path
 
 
 def test_implicit_int8_by_pictures_keeps_its_cache(
-    gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path
+    gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path
 ) -> None:
-    _, cuda = gpu()
-    manifest, out = tmp_path / "calib.json", tmp_path / "tiny.engine"
-    images = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "9"]
-    assert CliRunner().invoke(app, [*images, "--out", str(manifest)]).exit_code == 0
-    options = ["--calib", "implicit", "--manifest", str(manifest), "--out", str(out), "--batch", "4"]
+    gpu()
+    out, options = tmp_path / "tiny.engine", ["--manifest", str(manifest), "--calib-batch", "4"]
+    done = calibrated(tiny_model, out, *options)
+    config, shown = fake.Builder._last[1], fake.Builder._shown
 
-    def calibrator(*more: str) -> Any:  # noqa: ANN401
-        out.unlink(missing_ok=True)
-        done = CliRunner().invoke(app, ["build", str(tiny_model), *options, *more], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.stderr, fake.Builder._last[1].int8_calibrator
+    assert done.exit_code == 0, done.output
+    assert "1 of 9 pictures are left out" in done.stderr
+    assert [len(batch) for batch in shown] == [4 * 72 * 96 * 3] * 2 and not np.array_equal(*shown)
+    assert config._calibration.shapes == {"image": ((4, 72, 96, 3),) * 3}
+    assert config._profile.shapes == {"image": ((1, 72, 96, 3),) * 3}
 
-    _, first = calibrator()
-    with_shown = []
-    cuda.push()
-    while (address := first.get_batch(["image"])) is not None:
-        with_shown.append(cuda.memory[address[0]].reshape(4, 72, 96, 3).mean())
-    cuda.pop()
-    assert (first.get_batch_size(), first.read_calibration_cache(), len(with_shown)) == (4, None, 2)
-    assert with_shown[0] != with_shown[1]
-    first.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
+    for change, stale in ((), False), (("--calibrator", "min-max"), True):
+        out.unlink()
+        told = calibrated(tiny_model, out, *options, *change).stderr
+        known = fake.Builder._last[1].int8_calibrator.read_calibration_cache()
+        assert ("calibrating anew" in told) is stale
+        assert known == (None if stale else b"TRT-100300-EntropyCalibration2")
+    (tmp_path / "tiny.engine.cache").write_bytes(b"exchanged")
+    out.unlink()
+    assert "calibrating anew" in calibrated(tiny_model, out, *options, "--calibrator", "min-max").stderr
 
-    told, again = calibrator()
-    assert again.read_calibration_cache() == b"TRT-100300-EntropyCalibration2"
-    assert "calibrating anew" not in told
-    told, other = calibrator("--calibrator", "min-max")
-    assert other.read_calibration_cache() is None
-    assert "tiny.engine.cache is of another model, other pictures or another TensorRT" in told
+
+def test_a_picture_that_cannot_be_read_ends_the_build(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT would take the error for the end of the pictures, and calibrate on those before."""
+    gpu()
+
+    def broken(*arguments: Any) -> Any:  # noqa: ANN401
+        yield from islice(manifest_images(*arguments), 5)
+        raise DataError("other pixels than when it was picked")
+
+    monkeypatch.setattr("edge_seg.calib.manifest.manifest_images", broken)
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest), "--calib-batch", "2")
+
+    assert isinstance(done.exception, EdgeSegError) and "other pixels" in str(done.exception)
+    assert not (tmp_path / "tiny.engine").exists() and not (tmp_path / "tiny.engine.cache").exists()
+
+
+def test_too_few_pictures_are_told(gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path) -> None:
+    gpu()
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest), "--calib-batch", "10")
+
+    assert "has 9 pictures, fewer than the 10 shown at a time" in str(done.exception)
 
 
 def test_run_and_eval_build_what_they_need(

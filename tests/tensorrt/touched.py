@@ -12,6 +12,7 @@ FILES = (
     "calib/trt_calibrator.py",
     "export/build_engine.py",
     "export/build_log.py",
+    "apps/engine_calibration.py",
     "export/to_engine.py",
 )
 """All files that touch it; a test finds others by their import of tensorrt_api."""
