@@ -48,15 +48,15 @@ def _open_onnxruntime(path: Path, threads: int) -> Runner:
 
 
 def _open_onnxruntime_cuda(path: Path, threads: int) -> Runner:
-    from edge_seg.runners.ort_runner import OrtRunner
+    from edge_seg.runners.ort_runner import CUDA, OrtRunner
 
-    return OrtRunner(path, threads, provider="CUDAExecutionProvider", runtime="onnxruntime-cuda")
+    return OrtRunner(path, threads, provider=CUDA, runtime="onnxruntime-cuda")
 
 
 def _open_onnxruntime_tensorrt(path: Path, threads: int) -> Runner:
-    from edge_seg.runners.ort_runner import OrtRunner
+    from edge_seg.runners.ort_runner import TENSORRT, OrtRunner
 
-    return OrtRunner(path, threads, provider="TensorrtExecutionProvider", runtime="onnxruntime-tensorrt")
+    return OrtRunner(path, threads, provider=TENSORRT, runtime="onnxruntime-tensorrt")
 
 
 def _open_openvino(path: Path, threads: int) -> Runner:

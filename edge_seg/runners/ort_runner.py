@@ -47,18 +47,19 @@ def untimed_options() -> ort.SessionOptions:
     return options
 
 
-CPU = "CPUExecutionProvider"
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+FALLBACKS = {CUDA: (CPU,), TENSORRT: (CUDA, CPU)}
 
 
 def open_session(
     model: Path | bytes, options: ort.SessionOptions, name: str, *, provider: str = CPU
 ) -> ort.InferenceSession:
-    """A session of one provider, the CPU's taking what that cannot.
+    """A session of one provider; another GPU provider, then the CPU's, takes what that cannot.
 
     ModelError, which calls the model `name`, where ONNX Runtime cannot load it.
     """
     try:
-        return ort.InferenceSession(model, options, providers=list(dict.fromkeys([provider, CPU])))
+        return ort.InferenceSession(model, options, providers=[provider, *FALLBACKS.get(provider, ())])
     except ORT_ERRORS as error:
         raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {name}: {error}") from None
 

@@ -14,8 +14,8 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from edge_seg.export.build_engine import Calibration, build_engine
 from edge_seg.export.to_engine import BuildOptions
 from edge_seg.files import write_whole
 from edge_seg.metrics import LatencyStats
+from edge_seg.runners.tensorrt_api import has, import_tensorrt
 from edge_seg.runners.timed import TimedProcess
 from edge_seg.runners.trt_runner import TrtRunner
 from edge_seg.segmenter import Segmenter
@@ -62,12 +63,31 @@ def main() -> None:
     """Measure what is missing; print the tables."""
     options = parse_arguments()
     options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
     for net in options.nets.split(","):
         for name, way in WAYS.items():
-            kept = options.out / f"{net}.{name.replace('/', '').replace(' ', '-')}.json"
-            if not kept.is_file():
-                write_whole(kept, json.dumps(measure(net, name, way, options), indent=1).encode())
-    print_tables([json.loads(path.read_text()) for path in sorted(options.out.glob("edge-seg-*.json"))])
+            rows.append(kept_row(options.out / f"{net}.{plain(name)}.row", net, name, way, options))
+    print_tables(rows)
+
+
+def kept_row(path: Path, net: str, name: str, way: Way, options: argparse.Namespace) -> dict[str, Any]:
+    """The row in a file, or measured now and kept, but for one with an error, which is tried again next time."""
+    if path.is_file():
+        known: dict[str, Any] = json.loads(path.read_text())
+        return known
+    row = measure(net, name, way, options)
+    if "error" not in row:
+        write_whole(path, json.dumps(row, indent=1).encode())
+    return row
+
+
+def plain(name: str) -> str:
+    """A way's name as part of a file's.
+
+    >>> plain("INT8, Q/DQ, rest in FP16")
+    'INT8-QDQ-rest-in-FP16'
+    """
+    return name.replace(",", "").replace("/", "").replace(" ", "-")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -83,28 +103,33 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(net: str, name: str, way: Way, options: argparse.Namespace) -> dict[str, Any]:
-    """One row: build, judge and time an engine; an error is a row too."""
-    source, engine = options.files / f"{net}.{way.file}.onnx", options.out / f"{net}.{name.replace('/', '')}.engine"
-    row: dict[str, Any] = {"net": net, "way": name}
+    """One row: an engine for each batch, built and timed; the first one is judged. An error is a row too."""
+    source = options.files / f"{net}.{way.file}.onnx"
+    row: dict[str, Any] = {"net": net, "way": name, "batches": {}}
     try:
-        start = time.perf_counter()
-        built = build_engine(
-            source, engine, _build_options(way, options), calibration=_calibration(way, source, options)
-        )
-        row |= {"build_s": time.perf_counter() - start, "tensorrt": built.tensorrt, "gpu": built.gpu}
-        row |= {"engine_mb": engine.stat().st_size / 1e6} | judge(engine, source, options.data)
-        row["batches"] = {str(batch): time_engine(engine, batch) for batch in BATCHES}
-        row["pipelined_fps"] = pipelined_fps(engine)
-        if options.torch:
-            row["against"] = {torch: compare(engine, net, torch, options.torch) for torch in TORCH_WAYS}
+        for batch in BATCHES:
+            engine = options.out / f"{net}.{plain(name)}.{batch}.engine"
+            start = time.perf_counter()
+            built = build_engine(
+                source, engine, _options(way, batch, options), calibration=_calibration(way, source, options)
+            )
+            row["batches"][str(batch)] = {"build_s": time.perf_counter() - start} | time_engine(engine, batch)
+            if batch == BATCHES[0]:
+                row |= {"tensorrt": built.tensorrt, "gpu": built.gpu, "engine_mb": engine.stat().st_size / 1e6}
+                row |= judge(engine, source, options.data) | {"pipelined_fps": pipelined_fps(engine)}
+                ways = TORCH_WAYS if options.torch else ()
+                row["against"] = {torch: compare(engine, net, torch, options.torch) for torch in ways}
     except Exception as error:  # the other rows are worth having
         row["error"] = f"{type(error).__name__}: {error}"
     return row
 
 
-def _build_options(way: Way, options: argparse.Namespace) -> BuildOptions:
+def _options(way: Way, batch: int, options: argparse.Namespace) -> BuildOptions:
+    """From TensorRT 10 on the file's types hold, but with a calibrator, and FP16 is another file."""
     sources = tuple(filter(None, options.tactic_sources.split(",")))
-    return BuildOptions(way.precision, timing_cache=options.out / "timings", batch=BATCHES, tactic_sources=sources)
+    typed = has(import_tensorrt(), "strong typing") and not way.calibration
+    precision = "best" if typed and way.precision in ("fp32", "int8") else way.precision
+    return BuildOptions(precision, timing_cache=options.out / "timings", batch=(batch,) * 3, tactic_sources=sources)
 
 
 def _calibration(way: Way, source: Path, options: argparse.Namespace) -> Calibration | None:
@@ -166,17 +191,15 @@ def pipelined_fps(engine: Path) -> float:
     with TrtRunner(engine) as one, TrtRunner(engine) as other:
         image = np.zeros((1, one.spec.height, one.spec.width, 3), np.uint8)
 
-        def work(runner: TrtRunner) -> None:
-            for _ in range(10 * CALLS):
+        def work(runner: TrtRunner, calls: int) -> None:
+            for _ in range(calls):
                 runner.infer(image)
 
-        threads = [threading.Thread(target=work, args=(runner,)) for runner in (one, other)]
-        start = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return 20 * CALLS / (time.perf_counter() - start)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(work, (one, other), (CALLS, CALLS)))  # warm
+            start = time.perf_counter()
+            list(pool.map(work, (one, other), (10 * CALLS, 10 * CALLS)))
+            return 20 * CALLS / (time.perf_counter() - start)
 
 
 def compare(engine: Path, net: str, way: str, python: str) -> dict[str, float]:
@@ -207,15 +230,16 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
             print(f"| {row['net']} | {row['way']} | {row['error'].splitlines()[0]} | | | |")
             continue
         enqueue = " / ".join(f"{row['batches'][str(batch)]['enqueue_p50']:.3f}" for batch in BATCHES)
-        infer = " / ".join(f"{row['batches']['1'][f'p{p}']:.3f}" for p in (50, 95, 99))
+        infer = " / ".join(f"{row['batches'][str(BATCHES[0])][f'p{p}']:.3f}" for p in (50, 95, 99))
         agreement = "" if row["agreement"] is None else f"{row['agreement']:.4f}"
         print(f"| {row['net']} | {row['way']} | {row['miou']:.4f} | {agreement} | {enqueue} | {infer} |")
     print("\n| net | engine | MB | built in s | pipelined, images/s | of the enqueue rate | against PyTorch |")
     print("|---" * 7 + "|")
     for row in (row for row in rows if "error" not in row):
-        share = row["pipelined_fps"] * row["batches"]["1"]["enqueue_p50"] / 1e3
+        share = row["pipelined_fps"] * row["batches"][str(BATCHES[0])]["enqueue_p50"] / 1e3
         against = "; ".join(f"{way} {found['ratio']:.2f}" for way, found in row.get("against", {}).items())
-        sizes = f"{row['engine_mb']:.1f} | {row['build_s']:.0f} | {row['pipelined_fps']:.0f} | {share:.2f}"
+        built_s = row["batches"][str(BATCHES[0])]["build_s"]
+        sizes = f"{row['engine_mb']:.1f} | {built_s:.0f} | {row['pipelined_fps']:.0f} | {share:.2f}"
         print(f"| {row['net']} | {row['way']} | {sizes} | {against} |")
 
 
