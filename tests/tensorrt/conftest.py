@@ -9,6 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.export.build_engine import build_engine
+from edge_seg.export.to_engine import BuildOptions
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +30,12 @@ def fake() -> ModuleType:
 def gpu(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Any]]:
     """A function that puts a fake GPU into this machine, and gives its TensorRT and its CUDA.
 
-    `version` and `lacks` are those of TensorRT, other options those of CUDA.
+    `version` is that of TensorRT, other options are those of CUDA.
     """
 
-    def install(version: str = "10.3.0", lacks: tuple[str, ...] = (), **options: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    def install(version: str = "10.3.0", **options: Any) -> tuple[Any, Any]:  # noqa: ANN401
         cuda = fake.Cuda(**options)
-        trt = fake.make_tensorrt(cuda, version, lacks)
+        trt = fake.make_tensorrt(cuda, version)
         package = ModuleType("pycuda")
         package.__spec__ = ModuleSpec("pycuda", None)
         package.driver = cuda  # type: ignore[attr-defined]
@@ -39,3 +44,24 @@ def gpu(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
         return trt, cuda
 
     return install
+
+
+@pytest.fixture
+def build() -> Callable[..., list[str]]:
+    """A function that builds an engine of one to three pictures at a time, and gives what is told of it."""
+
+    def run(source: Path, out: Path, **options: Any) -> list[str]:  # noqa: ANN401
+        told: list[str] = []
+        build_engine(source, out, BuildOptions(**({"batch": (1, 2, 3)} | options)), tell=told.append)
+        return told
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def qdq_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny net in INT8 for TensorRT."""
+    path = tmp_path_factory.mktemp("models") / "tiny.trt.onnx"
+    words = ["quantize", str(tiny_model), "--data", "drive:seed=3,frames=8,size=96x72", "--target", "tensorrt"]
+    assert CliRunner().invoke(app, [*words, "--images", "8", "--out", str(path)], catch_exceptions=False).exit_code == 0
+    return path

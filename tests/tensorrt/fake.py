@@ -8,7 +8,6 @@ Its names are checked against the real bindings.
 
 import json
 import threading
-from collections.abc import Collection
 from enum import IntEnum
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -431,10 +430,25 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def make_tensorrt(cuda: Cuda, version: str = "10.3.0", lacks: Collection[str] = ()) -> ModuleType:
-    """The module `tensorrt`, without the features that it `lacks`; its classes are its own, for tests to change."""
+BEFORE_10 = frozenset({"strong typing", "progress", "node names in errors"})
+LACKS = {
+    "8.5": BEFORE_10 | {"version compatible", "tactic memory"},
+    "8.6": BEFORE_10,
+    "10": frozenset(),
+    "11": frozenset({"calibrators", "precision flags", "fast INT8", "explicit batch"}),
+}
+"""The features that each generation lacks, by NVIDIA's release notes and migration guide; a test asks the bindings."""
+
+
+def lacking(version: str) -> frozenset[str]:
+    """What a version lacks of tensorrt_api.OPTIONAL."""
+    return next(features for start, features in LACKS.items() if version.startswith(f"{start}."))
+
+
+def make_tensorrt(cuda: Cuda, version: str) -> ModuleType:
+    """The module `tensorrt` of a version; its classes are its own, for tests to change."""
     Runtime.cuda = cuda  # type: ignore[attr-defined]
-    lost = {dotted for feature in lacks for dotted in OPTIONAL[feature]}
+    lost = {dotted for feature in lacking(version) for dotted in OPTIONAL[feature]}
     module = ModuleType("tensorrt")
     module.__spec__ = ModuleSpec("tensorrt", None)
     vars(module)["__version__"] = version

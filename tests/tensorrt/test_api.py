@@ -25,19 +25,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-bindings, touched = load("bindings"), load("touched")
+bindings, touched, fake = load("bindings"), load("touched"), load("fake")
 
 NAMES: dict[str, str] = touched.touched()
-
-BEFORE_10 = {"strong typing", "progress", "node names in errors"}
-LACKS = {
-    "8.5.3.1": {*BEFORE_10, "version compatible", "tactic memory"},
-    "8.6.1": BEFORE_10,
-    "10.3.0": set(),
-    "10.16.0.72": set(),
-    "11.4.0.106": {"calibrators", "precision flags", "fast INT8", "explicit batch"},
-}
-"""The features that each generation lacks, by NVIDIA's release notes and migration guide."""
 
 
 @pytest.fixture(params=[pytest.param(bindings.OLDEST, marks=pytest.mark.slow), *bindings.PACKAGES])
@@ -51,7 +41,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 def names_absent(version: str) -> frozenset[str]:
     """The attributes of the features that a generation lacks."""
-    return frozenset(name for feature in LACKS[version] for name in OPTIONAL[feature])
+    return frozenset(name for feature in fake.lacking(version) for name in OPTIONAL[feature])
 
 
 def test_every_generation_has_what_we_touch(version: str) -> None:
@@ -64,7 +54,7 @@ def test_features_are_told_as_they_are(version: str) -> None:
     dump = bindings.dump(FOLDER / version)
     found = SimpleNamespace(**{name: SimpleNamespace(**dict.fromkeys(own, 0)) for name, own in dump.items()})
 
-    assert {feature for feature in OPTIONAL if not has(found, feature)} == LACKS[version]
+    assert {feature for feature in OPTIONAL if not has(found, feature)} == fake.lacking(version)
 
 
 def test_a_name_that_a_binding_loses_is_told(version: str) -> None:
@@ -84,7 +74,7 @@ def test_a_name_that_a_binding_loses_is_told(version: str) -> None:
     ("kind", "algorithm"), [("entropy", "ENTROPY_CALIBRATION_2"), ("min-max", "MINMAX_CALIBRATION")]
 )
 def test_calibrators_answer_as_tensorrt_calls_them(version: str, kind: str, algorithm: str) -> None:
-    if "calibrators" in LACKS[version]:
+    if "calibrators" in fake.lacking(version):
         pytest.skip(f"TensorRT {version} has no calibrators any more")
     if version == bindings.OLDEST:
         pytest.skip("our own code does not run on a Python without NumPy")
@@ -133,7 +123,7 @@ def test_logger_and_monitor_answer_as_tensorrt_calls_them(version: str) -> None:
     errors, phases, go_on = json.loads(bindings.run_with(FOLDER / version, "-c", OURS))
 
     assert errors == ["out of memory"]
-    if "progress" in LACKS[version]:
+    if "progress" in fake.lacking(version):
         assert phases == []
     else:
         assert phases == [["Tactics", 0, 2], ["Tactics", 1, 2], ["Tactics", 2, 2]]
@@ -142,9 +132,8 @@ def test_logger_and_monitor_answer_as_tensorrt_calls_them(version: str) -> None:
 
 def test_the_fake_has_no_name_that_tensorrt_has_not(version: str) -> None:
     """But for what a generation is known to lack."""
-    fake = load("fake").surface()
     dump, absent = bindings.dump(FOLDER / version), names_absent(version)
-    names = {f"{kind}.{name}": "fake.py" for kind, names in fake.items() for name in names}
+    names = {f"{kind}.{name}": "fake.py" for kind, names in fake.surface().items() for name in names}
 
     assert touched.missing(names, dump, absent) == []
 

@@ -37,7 +37,7 @@ def test_rows_are_made_kept_and_printed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gpu("8.6.1", ("strong typing", "progress", "node names in errors"))
+    gpu("8.6.1")
     (tmp_path / "edge-seg-n.fp32.onnx").write_bytes(tiny_model.read_bytes())
     with open_runner(tiny_model, "onnxruntime") as runner:
         labels = [runner.infer(frame.image[None])[0] for frame in open_dataset(DATA)]

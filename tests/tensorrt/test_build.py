@@ -1,0 +1,266 @@
+"""Building engines on a fake GPU: what is asked of TensorRT, what is kept, refused and told."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.errors import ModelError
+from edge_seg.export.build_engine import build_engine
+from edge_seg.export.to_engine import BuildOptions
+from edge_seg.runners import best_runtime, read_spec
+from edge_seg.runners.contract import add_score
+from edge_seg.runners.engine_file import read_sidecar, sidecar_of
+
+Gpu = Callable[..., tuple[Any, Any]]
+Build = Callable[..., list[str]]
+
+
+def test_an_engine_says_what_it_is(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+    gpu("8.6.1", sm=(8, 7))
+    out = tmp_path / "tiny.engine"
+    build(tiny_model, out)
+    built = read_sidecar(out).fingerprint
+
+    assert best_runtime(out) == "tensorrt"
+    assert built.asked == "best"
+    assert (built.tensorrt, built.gpu, built.sm, built.driver) == ("8.6.1", "Fake GPU", "8.7", "12.6")
+    assert built.batch == (1, 2, 3)
+    assert (tmp_path / "tiny.engine.log").is_file()
+
+
+def test_it_is_built_once_and_again_where_something_changed(
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny.engine"
+    gpu()
+    assert build(tiny_model, out) == [f"Building {out}: there is none yet."]
+    assert build(tiny_model, out) == [f"{out} is up to date."]
+    assert build(tiny_model, out, batch=(1, 1, 1)) == [f"Building {out}: batch was (1, 2, 3) and is (1, 1, 1)."]
+    assert "flags was () and is ('workspace 8',)" in build(tiny_model, out, batch=(1, 1, 1), workspace_mb=8)[0]
+    gpu("10.16.0.72", sm=(11, 0))
+    assert "tensorrt was 10.3.0 and is 10.16.0.72; sm was 9.0 and is 11.0; batch was" in build(tiny_model, out)[0]
+    other = tmp_path / "tiny.onnx"
+    other.write_bytes(tiny_model.read_bytes())
+    add_score(other, "any", 0.5)
+    assert build(other, out) == [f"Building {out}: onnx has changed."]
+    out.write_bytes(b"cut")
+    assert "is not the engine that tiny.engine.json describes" in build(tiny_model, out, batch=(1, 1, 1))[0]
+
+
+def test_of_two_processes_one_builds_and_the_other_waits(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
+    gpu()
+    out = tmp_path / "tiny.engine"
+    lock = FileLock(tmp_path / ".tiny.engine.lock")
+    lock.acquire()
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if "waiting" in line:
+            lock.release()
+
+    build_engine(tiny_model, out, BuildOptions(), tell=tell)
+
+    assert told == [
+        f"Another process is building {out}: waiting for it.",
+        f"Building {out}: there is none yet.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "asked", "network", "flags", "precision"),
+    [
+        ("8.6.1", "tiny_model", "best", 1, ["FP16"], "FP16"),
+        ("8.6.1", "tiny_model", "fp32", 1, [], "FP32"),
+        ("8.6.1", "qdq_model", "best", 1, ["INT8", "FP16"], "INT8+FP16"),
+        ("8.6.1", "qdq_model", "int8", 1, ["INT8"], "INT8"),
+        ("10.3.0", "qdq_model", "best", 2, [], "INT8"),
+        ("11.4.0", "qdq_model", "best", 2, [], "INT8"),
+    ],
+)
+def test_flags_are_those_of_the_generation(
+    version: str,
+    kind: str,
+    asked: str,
+    network: int,
+    flags: list[str],
+    precision: str,
+    gpu: Gpu,
+    build: Build,
+    fake: ModuleType,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    gpu(version)
+    out = tmp_path / "tiny.engine"
+    build(request.getfixturevalue(kind), out, precision=asked, workspace_mb=64, tactic_memory_mb=99)
+    made, config = fake.Builder._last
+
+    assert (made.flags, config._flags) == (network, flags)
+    assert read_spec(out).precision == read_sidecar(out).fingerprint.precision == precision
+    assert config._pools == {"WORKSPACE": 64 << 20, "TACTIC_DRAM": 99 << 20}
+    assert config._profile.shapes == {"image": ((1, 72, 96, 3), (2, 72, 96, 3), (3, 72, 96, 3))}
+    assert config.profiling_verbosity == "DETAILED"
+
+
+def test_timings_are_kept(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+    gpu()
+    timings = tmp_path / "timings"
+    for batch in (1, 2):
+        build(tiny_model, tmp_path / f"{batch}.engine", timing_cache=timings, batch=(batch,) * 3)
+    assert timings.read_bytes() == b"++"
+    for content in (b"other GPU's", b"damaged"):
+        timings.write_bytes(content)
+        with pytest.raises(ModelError, match="holds no timings of this GPU and TensorRT"):
+            build(tiny_model, tmp_path / "3.engine", timing_cache=timings)
+
+        assert timings.read_bytes() == content
+
+
+def test_a_file_for_a_cpu_is_refused_with_what_to_type(
+    gpu: Gpu, build: Build, tiny_int8_model: Path, tmp_path: Path
+) -> None:
+    gpu()
+    with pytest.raises(ModelError, match=r"TensorRT 10.3.0 would refuse .*\n(.*\n)*.*quantize MODEL --target tensorrt"):
+        build(tiny_int8_model, tmp_path / "tiny.engine")
+
+
+def test_a_dla_is_asked_for(gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
+    trt, _ = gpu("8.6.1")
+    trt.Builder.num_DLA_cores = 2
+    build(tiny_model, tmp_path / "tiny.engine", dla=1)
+    config = fake.Builder._last[1]
+
+    assert (config.default_device_type, config.DLA_core, config._flags) == ("DLA", 1, ["GPU_FALLBACK", "FP16"])
+    trt, _ = gpu()
+    trt.Builder.num_DLA_cores = 2
+    with pytest.raises(ModelError, match="takes INT8 from a calibrator"):
+        build(tiny_model, tmp_path / "tiny.engine", dla=1)
+
+
+def test_tactic_sources_are_chosen_by_name(
+    gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path
+) -> None:
+    gpu()
+    build(tiny_model, tmp_path / "tiny.engine", tactic_sources=("JIT_CONVOLUTIONS",))
+    assert fake.Builder._last[1]._sources == 2
+    with pytest.raises(ModelError, match=r"no tactic source CUBLAS. Choose EDGE_MASK_CONVOLUTIONS, JIT_CONVOLUTIONS"):
+        build(tiny_model, tmp_path / "tiny.engine", tactic_sources=("CUBLAS",))
+
+
+def test_a_gpu_without_int8_is_told(gpu: Gpu, build: Build, qdq_model: Path, tmp_path: Path) -> None:
+    trt, _ = gpu("8.6.1")
+    trt.Builder.platform_has_fast_int8 = False
+    with pytest.raises(ModelError, match=r"does not compute in INT8 .* Build the FP32 file with --precision fp16"):
+        build(qdq_model, tmp_path / "tiny.engine")
+
+
+@pytest.mark.parametrize(
+    ("setting", "options", "message"),
+    [
+        ({"version": "10.3.0"}, {"precision": "fp16"}, "computes in the types that the file has"),
+        ({"version": "8.6.1"}, {"precision": "int8"}, "no Q/DQ nodes"),
+        ({"version": "8.6.1"}, {"precision": "fp8"}, "Choose fp32, fp16, int8, best"),
+        ({}, {"dla": 0}, "has 0 DLA cores"),
+        ({"version": "8.5.3"}, {"version_compatible": True}, "8.6 is the first"),
+        ({"devices": 0}, {}, "No CUDA device can be used: cuInit failed"),
+    ],
+)
+def test_what_this_machine_cannot_is_told(
+    setting: dict[str, Any],
+    options: dict[str, Any],
+    message: str,
+    gpu: Gpu,
+    build: Build,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    gpu(**setting)
+
+    with pytest.raises(ModelError, match=message):
+        build(tiny_model, tmp_path / "tiny.engine", **options)
+    assert not list(tmp_path.glob("*.engine"))
+
+
+def test_nothing_is_written_where_the_build_fails(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+    trt, _ = gpu()
+    trt.Builder._fail_with = "Requested amount of GPU memory (9 bytes) could not be allocated: out of memory"
+
+    with pytest.raises(ModelError, match=r"out of memory\nMemory ran out. Lower --workspace-mb"):
+        build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
+
+    assert [path.name for path in tmp_path.iterdir() if "lock" not in path.name] == ["tiny.engine.log"]
+    assert "ERROR Requested" in (tmp_path / "tiny.engine.log").read_text()
+    trt.Builder._fail_with = "Could not find any implementation: insufficient workspace"
+    with pytest.raises(ModelError, match="Raise --workspace-mb, or leave it out"):
+        build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
+    trt.Builder._fail_with = ""
+    assert build(tiny_model, tmp_path / "tiny.engine")  # the lock is free
+
+
+def test_the_parsers_errors_are_told_with_their_nodes(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+    for version, node in (("8.6.1", "3"), ("10.3.0", "Conv /head/Conv")):
+        trt, _ = gpu(version)
+        trt.OnnxParser._refuse = True
+        with pytest.raises(ModelError, match=rf"refuses the file:\n  {node}: No importer registered for op"):
+            build(tiny_model, tmp_path / "tiny.engine")
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.3.0"])
+def test_ctrl_c_in_a_build_leaves_nothing(
+    version: str, gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT takes an exception in our Python for an answer; before 10 it builds on, and nothing is written then."""
+    trt, _ = gpu(version)
+    out = tmp_path / "tiny.engine"
+    as_it_is = trt.Builder.build_serialized_network
+
+    def interrupted(self: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        signal.raise_signal(signal.SIGINT)
+        return as_it_is(self, *arguments)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build(tiny_model, out)
+
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not out.exists() and not sidecar_of(out).exists()
+    assert FileLock(tmp_path / ".tiny.engine.lock").acquire(timeout=0)
+
+
+def test_the_command_builds_and_tells(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
+    gpu()
+    out = tmp_path / "tiny.engine"
+    done = CliRunner().invoke(app, ["build", str(tiny_model), "--out", str(out), "--batch", "1,2,3", "--json"])
+
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["batch"] == [1, 2, 3]
+    assert "there is none yet" in done.stderr and "  Building" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch", "3,2,1"], "three numbers that rise"),
+        (["--batch", "0"], "three numbers that rise"),
+        (["--calib", "entropy"], "expected qdq or implicit"),
+        (["--calib", "implicit"], "takes either --cache FILE"),
+        (["--cache", "x.cache"], "these are for it alone"),
+        (["--calib", "implicit", "--cache", "x", "--manifest", "y"], "takes either --cache FILE"),
+        (["--calib", "implicit", "--cache", "x", "--calib-batch", "4"], "are for the pictures of --manifest alone"),
+    ],
+)
+def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path) -> None:
+    done = CliRunner().invoke(app, ["build", str(tiny_model), *options])
+
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.replace("│", " ").split())

@@ -1,0 +1,127 @@
+"""Implicit INT8 on a fake GPU: by a cache, by pictures, and what does not fit."""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.calib.manifest import manifest_images
+from edge_seg.errors import DataError, EdgeSegError
+from edge_seg.runners import read_spec
+
+Gpu = Callable[..., tuple[Any, Any]]
+
+
+def calibrated(model: Path, out: Path, *options: str) -> Any:  # noqa: ANN401
+    """The result of a build with --calib implicit."""
+    return CliRunner().invoke(app, ["build", str(model), "--calib", "implicit", "--out", str(out), *options])
+
+
+def test_implicit_int8_takes_the_cache(gpu: Gpu, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
+    gpu()
+    cache, out = tmp_path / "tiny.cache", tmp_path / "tiny.engine"
+    cache.write_text("TRT-100300-EntropyCalibration2\nimage: 3c010204\n")
+    done = calibrated(tiny_model, out, "--cache", str(cache))
+    made, config = fake.Builder._last
+
+    assert done.exit_code == 0, done.output
+    assert (made.flags, config._flags) == (1, ["INT8", "FP16"])  # weakly typed: implicit INT8 is for nothing else
+    assert config.int8_calibrator.read_calibration_cache() == cache.read_bytes()
+    assert config.int8_calibrator.get_batch(["image"]) is None
+    assert read_spec(out).precision == "INT8+FP16"
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "message"),
+    [
+        ("11.4.0", "TRT-110400-EntropyCalibration2\nimage: 3c010204", "no calibrators any more"),
+        (
+            "10.16.0",
+            "TRT-100300-EntropyCalibration2\nimage: 3c010204",
+            "is for TensorRT 100300, and here is 101600",
+        ),
+        ("10.3.0", "TRT-100300-EntropyCalibration2\nother: 3c010204", "is of another graph"),
+        ("10.3.0", "TRT-100300-LegacyCalibration\nimage: 3c010204", "Write one of entropy2 or min-max"),
+    ],
+)
+def test_a_cache_that_does_not_fit_is_told(
+    version: str, text: str, message: str, gpu: Gpu, tiny_model: Path, tmp_path: Path
+) -> None:
+    gpu(version)
+    (tmp_path / "tiny.cache").write_text(f"{text}\n")
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--cache", str(tmp_path / "tiny.cache"))
+
+    assert isinstance(done.exception, EdgeSegError) and message in str(done.exception)
+    assert not (tmp_path / "tiny.engine").exists()
+
+
+def test_a_quantized_file_is_not_calibrated(gpu: Gpu, qdq_model: Path, tmp_path: Path) -> None:
+    gpu()
+    (tmp_path / "tiny.cache").write_text("TRT-100300-EntropyCalibration2\nimage: 3c010204\n")
+    done = calibrated(qdq_model, tmp_path / "tiny.engine", "--cache", str(tmp_path / "tiny.cache"))
+
+    assert "has Q/DQ nodes already" in str(done.exception)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Nine pictures."""
+    path = tmp_path / "calib.json"
+    words = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "9", "--out", str(path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return path
+
+
+def test_implicit_int8_by_pictures_keeps_its_cache(
+    gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    gpu()
+    out, options = tmp_path / "tiny.engine", ["--manifest", str(manifest), "--calib-batch", "4"]
+    done = calibrated(tiny_model, out, *options)
+    config, shown = fake.Builder._last[1], fake.Builder._shown
+
+    assert done.exit_code == 0, done.output
+    assert "1 of 9 pictures are left out" in done.stderr
+    assert [len(batch) for batch in shown] == [4 * 72 * 96 * 3] * 2 and not np.array_equal(*shown)
+    assert config._calibration.shapes == {"image": ((4, 72, 96, 3),) * 3}
+    assert config._profile.shapes == {"image": ((1, 72, 96, 3),) * 3}
+
+    for change, stale in ((), False), (("--calibrator", "min-max"), True):
+        out.unlink()
+        told = calibrated(tiny_model, out, *options, *change).stderr
+        known = fake.Builder._last[1].int8_calibrator.read_calibration_cache()
+        assert ("calibrating anew" in told) is stale
+        assert known == (None if stale else b"TRT-100300-EntropyCalibration2")
+    (tmp_path / "tiny.engine.cache").write_bytes(b"exchanged")
+    out.unlink()
+    assert "calibrating anew" in calibrated(tiny_model, out, *options, "--calibrator", "min-max").stderr
+
+
+def test_a_picture_that_cannot_be_read_ends_the_build(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT would take the error for the end of the pictures, and calibrate on those before."""
+    gpu()
+
+    def broken(*arguments: Any) -> Any:  # noqa: ANN401
+        yield from islice(manifest_images(*arguments), 5)
+        raise DataError("other pixels than when it was picked")
+
+    monkeypatch.setattr("edge_seg.calib.manifest.manifest_images", broken)
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest), "--calib-batch", "2")
+
+    assert isinstance(done.exception, EdgeSegError) and "other pixels" in str(done.exception)
+    assert not (tmp_path / "tiny.engine").exists() and not (tmp_path / "tiny.engine.cache").exists()
+
+
+def test_too_few_pictures_are_told(gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path) -> None:
+    gpu()
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest), "--calib-batch", "10")
+
+    assert "has 9 pictures, fewer than the 10 shown at a time" in str(done.exception)
