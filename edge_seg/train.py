@@ -197,7 +197,7 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
         yield
         return
     _check_output(options)
-    lock = FileLock(options.run_dir / "lock")
+    lock = FileLock(options.run_dir / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

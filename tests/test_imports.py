@@ -18,6 +18,7 @@ EXTRAS = (
     "onnxscript",
     "matplotlib",
     "tensorboard",
+    "tensorrt",
     "pycuda",
 )
 DRIVE = "drive:seed=1,size=96x72,frames=4"

@@ -30,7 +30,7 @@ def test_from_an_export_to_its_fine_tuned_int8_file(tiny_model: Path, tmp_path: 
     assert (scores["runtime"], scores["precision"]) == ("onnxruntime", "INT8")
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {
-        "tuned.onnx", "tuned.ranges.json", "tuned.int8.onnx", "observed.json", "last.ckpt", "report.png"
+        "tuned.onnx", "tuned.ranges.json", "tuned.int8.onnx", "observed.json", "last.ckpt", "report.png", ".lock"
     }  # fmt: skip
 
     other = tmp_path / "other.onnx"
