@@ -33,7 +33,7 @@ def run_python(*command: object) -> "subprocess.CompletedProcess[str]":
     return done
 
 
-@pytest.mark.parametrize("aux", [0.4, 0.0])
+@pytest.mark.parametrize("aux", [0.4, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_two_processes_write_one_checkpoint_and_one_report(aux: float, tmp_path: Path) -> None:
     """Lightning starts the second process, which only helps."""
     (tmp_path / "recipe.toml").write_text(f"[loss]\naux = {aux}\n[schedule]\nepochs = 2\nbatch = 4\n")
