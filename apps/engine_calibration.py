@@ -134,6 +134,15 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
     return Calibration(make, key, batch)
 
 
+def _check_count(count: int, batch: int, manifest: Path) -> None:
+    if count < batch:
+        raise DataError(
+            f"{manifest} has {count} pictures, fewer than the {batch} shown at a time. Lower --calib-batch."
+        )
+    if count % batch:
+        print(f"{count % batch} of {count} pictures are left out: --calib-batch is {batch}.", file=sys.stderr)
+
+
 def batches_of(pictures: "Iterable[UInt8Array]", count: int) -> "Iterator[UInt8Array]":
     """Pictures uint8 [1, H, W, 3] joined, `count` at a time; the last batch may be smaller."""
     left = iter(pictures)

@@ -101,7 +101,7 @@ def _ranges(options: "TrainOptions", model: Path, path: Path | None) -> "Ranges"
     from edge_seg.apps.cmd_quantize import observe_data
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import read_ranges, write_ranges
-    from edge_seg.train import owned_folder
+    from edge_seg.training.folder import owned_folder
 
     observed = options.run_dir / OBSERVED
     if path is not None or (options.resume and observed.is_file()):

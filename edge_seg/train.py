@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,15 @@ from typing import Any
 
 import lightning as L
 import torch
-from filelock import FileLock, Timeout
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.camvid import SPLITS
-from edge_seg.errors import DataError, SinkError
+from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
 from edge_seg.malloc import keep_freed_memory
@@ -43,6 +40,7 @@ from edge_seg.training.batches import (
     weights_of_classes,
 )
 from edge_seg.training.distillation import make_distiller
+from edge_seg.training.folder import owned_folder
 from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
@@ -173,41 +171,6 @@ def _check_processes(options: TrainOptions) -> None:
             f"--nodes {options.nodes}: {' and '.join(missing)} must be set on each machine, such as NODE_RANK=0 and "
             "MASTER_ADDR=10.0.0.1, the first machine's address."
         )
-
-
-def _check_output(options: TrainOptions) -> None:
-    """Make the folders to write to; SinkError now, not after hours of training, where one cannot be written."""
-    for folder in {options.out.parent, options.run_dir}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
-
-
-@contextmanager
-def owned_folder(options: TrainOptions) -> Iterator[None]:
-    """Make the run's folder and keep other trainings out of it while the block runs.
-
-    Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
-    that cannot be written.
-    """
-    is_first = getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
-    if not is_first or (options.resume and not options.run_dir.is_dir()):  # without one there is nothing to resume
-        yield
-        return
-    _check_output(options)
-    lock = FileLock(options.run_dir / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise SinkError(
-            f"Another training is at work in {options.run_dir}. Wait for its end, or choose another --out."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _initial_net(

@@ -12,7 +12,8 @@ pytest.importorskip("lightning")
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.errors import DataError, SinkError
-from edge_seg.train import owned_folder, train
+from edge_seg.train import train
+from edge_seg.training.folder import owned_folder
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.task import SegmentationTask
 

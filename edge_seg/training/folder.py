@@ -1,0 +1,47 @@
+"""The folder of a run: that it can be written, and that one training alone is at work in it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+from lightning.pytorch.utilities import rank_zero_only
+
+from edge_seg.errors import SinkError
+from edge_seg.training.options import TrainOptions
+
+
+def _check_output(options: TrainOptions) -> None:
+    """Make the folders to write to; SinkError now, not after hours of training, where one cannot be written."""
+    for folder in {options.out.parent, options.run_dir}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
+
+
+@contextmanager
+def owned_folder(options: TrainOptions) -> Iterator[None]:
+    """Make the run's folder and keep other trainings out of it while the block runs.
+
+    Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
+    that cannot be written.
+    """
+    is_first = getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+    if not is_first or (options.resume and not options.run_dir.is_dir()):  # without one there is nothing to resume
+        yield
+        return
+    _check_output(options)
+    lock = FileLock(options.run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SinkError(
+            f"Another training is at work in {options.run_dir}. Wait for its end, or choose another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
