@@ -107,13 +107,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
         raise typer.BadParameter(f"--calibrator {kind}: expected {' or '.join(KINDS)}.")
     found, spec = read_manifest(manifest), read_onnx_spec(source)
     check_calibration_data(*found.sources)
-    count = len(found.pictures)
-    if count < batch:
-        raise DataError(
-            f"{manifest} has {count} pictures, fewer than the {batch} shown at a time. Lower --calib-batch."
-        )
-    if count % batch:
-        print(f"{count % batch} of {count} pictures are left out: --calib-batch is {batch}.", file=sys.stderr)
+    _check_count(len(found.pictures), batch, manifest)
     key = sha256(f"{sha256(source.read_bytes())} {manifest_hash(found)} {kind} {batch}".encode())
 
     def make(trt: Any, device: "Device", on_error: Callable[[BaseException], None]) -> Any:  # noqa: ANN401
@@ -135,6 +129,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
 
 
 def _check_count(count: int, batch: int, manifest: Path) -> None:
+    """DataError for fewer pictures than are shown at a time; says how many do not fill the last batch."""
     if count < batch:
         raise DataError(
             f"{manifest} has {count} pictures, fewer than the {batch} shown at a time. Lower --calib-batch."

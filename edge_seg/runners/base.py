@@ -82,7 +82,8 @@ class Runtime(NamedTuple):
 
     `several` runners do more in a second than one: on a CPU each with few threads, on a GPU one's copies beside the
     other's layers. `pairs_in_int16` where it always adds two products of bytes in 16 bits on an x86 CPU without VNNI
-    (runners.saturation); `on_gpu` where it needs a GPU that most machines have not.
+    (runners.saturation); `on_gpu` where it needs a GPU that most machines have not. `note` follows
+    the line of pip where the package is missing.
     """
 
     suffix: str
