@@ -89,8 +89,10 @@ def to_engine(
     builder = trt.Builder(logger)
     typed = implicit is None and has(trt, "strong typing")  # implicit INT8 is for weakly typed networks
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    _check_calibrator(trt, implicit, quantized=quantized)
-    _check_hardware(trt, builder, options, typed=typed, short=quantized or implicit is not None)
+    if implicit is not None:
+        _check_calibrator(trt, options.precision, quantized=quantized)
+    short = quantized or implicit is not None
+    _check_hardware(trt, builder, options, typed=typed, short=short)
     network = builder.create_network(_network_flags(trt, typed=typed))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model.SerializeToString()):
@@ -98,7 +100,7 @@ def to_engine(
     config = _config(trt, builder, options)
     shape = spec.height, spec.width, 3
     _add_profile(builder, config, [(n, *shape) for n in options.batch])
-    precision = spec.precision if typed else _set_precision(trt, config, options.precision, quantized, implicit)
+    precision = spec.precision if typed else _set_precision(trt, config, options.precision, short=short)
     if implicit is not None:
         _calibrate(builder, config, implicit, shape)
     monitor = make_monitor(trt, watch, on_phase)
@@ -110,9 +112,8 @@ def to_engine(
     return Plan(b"" if plan is None else bytes(plan), precision, _timings(config, options))
 
 
-def _check_calibrator(trt: Any, implicit: Implicit | None, *, quantized: bool) -> None:  # noqa: ANN401
-    if implicit is None:
-        return
+def _check_calibrator(trt: Any, precision: str, *, quantized: bool) -> None:  # noqa: ANN401
+    """ModelError where a calibrator is of no use."""
     if not has(trt, "calibrators"):
         raise ModelError(
             f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
@@ -120,6 +121,8 @@ def _check_calibrator(trt: Any, implicit: Implicit | None, *, quantized: bool) -
         )
     if quantized:
         raise ModelError("The file has Q/DQ nodes already, which say how to round. Leave --calib implicit out.")
+    if precision in ("fp32", "fp16"):
+        raise ModelError(f"--precision {precision} has no INT8 to calibrate. Take int8 or best, or leave --calib out.")
 
 
 def _check_hardware(trt: Any, builder: Any, options: BuildOptions, *, typed: bool, short: bool) -> None:  # noqa: ANN401
@@ -226,19 +229,9 @@ def _add_profile(builder: Any, config: Any, shapes: list[tuple[int, ...]]) -> No
         raise ModelError(f"TensorRT does not take the sizes {shapes[0]} to {shapes[-1]}.")
 
 
-def _set_precision(
-    trt: Any,  # noqa: ANN401
-    config: Any,  # noqa: ANN401
-    precision: str,
-    quantized: bool,
-    implicit: Implicit | None,
-) -> str:
+def _set_precision(trt: Any, config: Any, precision: str, *, short: bool) -> str:  # noqa: ANN401
     """Set the flags of a weakly typed network, where Q/DQ nodes need that of INT8 too; gives them in words."""
-    asked = []
-    if quantized or (implicit is not None and precision in ("int8", "best")):
-        asked.append("INT8")
-    if precision in ("fp16", "best"):
-        asked.append("FP16")
+    asked = [*(["INT8"] if short else []), *(["FP16"] if precision in ("fp16", "best") else [])]
     for name in asked:
         config.set_flag(trt.BuilderFlag.INT8 if name == "INT8" else trt.BuilderFlag.FP16)
     return "+".join(asked) or "FP32"

@@ -69,6 +69,15 @@ def test_a_quantized_file_is_not_calibrated(gpu: Gpu, qdq_model: Path, tmp_path:
     assert "has Q/DQ nodes already" in str(done.exception)
 
 
+def test_a_precision_without_int8_is_not_calibrated(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
+    gpu("8.6.1")
+    (tmp_path / "tiny.cache").write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n")
+    options = ["--cache", str(tmp_path / "tiny.cache"), "--precision", "fp16"]
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", *options)
+
+    assert "--precision fp16 has no INT8 to calibrate" in str(done.exception)
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """Nine pictures."""
