@@ -58,6 +58,7 @@ class Loss:
     border: float = number(0.0)  # `kind` of the pixels near a border, once more
     dice: float = number(0.0)
     jaccard: float = number(0.0)
+    logit_adjustment: float = number(0.0, most=1)  # share of the class weights that is taken out of the kept net again
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Distillation:
     logits: float = number(1.0)
     features: float = number(1.0)
     temperature: float = number(4.0, 0.1, 100)
+    scale: float = number(1.0, 0.25, 4)  # of the samples as the teacher sees them
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
 from edge_seg.models.net import TrainableNet
 from edge_seg.models.sync_norms import synchronise_norms
+from edge_seg.recipe import Loss
 from edge_seg.runners.contract import add_score
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec, join_licences
@@ -42,7 +43,7 @@ from edge_seg.training.batches import (
 from edge_seg.training.distillation import make_distiller
 from edge_seg.training.folder import owned_folder
 from edge_seg.training.init_weights import InitReport
-from edge_seg.training.objective import Objective
+from edge_seg.training.objective import Objective, adjust_logits
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.progress import RunBar
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
@@ -115,6 +116,8 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     """
     keep_freed_memory()
     _check_processes(options)
+    if tuning is not None:
+        _check_tuning(options.recipe.loss)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     samples, pictures = open_training_set(dataset, options)
@@ -141,15 +144,27 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
         if not trainer.is_global_zero:
             return None
         spec = _spec(dataset, options, owed)
-        _write(net, spec, options, tuning)
+        if tuning is not None:
+            tuning.write(spec)
+        else:
+            _adjust(task, options.recipe.loss)
+            write_checkpoint(options.out, options.arch, spec, net)
         return spec
 
 
-def _write(net: TrainableNet, spec: ModelSpec, options: TrainOptions, tuning: Tuning | None) -> None:
-    if tuning is None:
-        write_checkpoint(options.out, options.arch, spec, net)
-    else:
-        tuning.write(spec)
+def _adjust(task: SegmentationTask, loss: Loss) -> None:
+    weights = task.objective.weights
+    if loss.logit_adjustment and isinstance(weights, Tensor):
+        assert isinstance(task.net.head, nn.Conv2d)  # of each net but one that a `tuning` brings
+        adjust_logits(task.net.head, weights, loss.logit_adjustment)
+
+
+def _check_tuning(loss: Loss) -> None:
+    if loss.logit_adjustment:
+        raise DataError(
+            "[loss] logit_adjustment does not go with --qat, which goes on with a net that is adjusted already. Leave "
+            "it out of the recipe."
+        )
 
 
 def _origins(options: TrainOptions, tuning: Tuning | None) -> list[tuple[str, str]]:

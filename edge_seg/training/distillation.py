@@ -36,7 +36,7 @@ class Distiller(nn.Module):
     def forward(self, images: Tensor, logits: Tensor, features: Levels) -> Tensor:
         """The loss of a student that answers normalised `images` with `logits` and `features`."""
         settings = self.settings
-        taught, strong = self.teach(images)
+        taught, strong = self.teach(rescale(images, settings.scale))
         loss = settings.logits * soft_divergence(upsample_to(taught, logits), logits, 1, settings.temperature)
         for goal, found, project in zip(strong, features, self.projections, strict=True):
             places = upsample_to(goal, found).flatten(2), project(found).flatten(2)
@@ -53,8 +53,20 @@ class LogitsDistiller(nn.Module):
 
     def forward(self, images: Tensor, logits: Tensor, features: Levels) -> Tensor:
         """The loss of a student that answers normalised `images` with `logits`."""
-        taught = upsample_to(self.teach(images), logits)
+        taught = upsample_to(self.teach(rescale(images, self.settings.scale)), logits)
         return self.settings.logits * soft_divergence(taught, logits, 1, self.settings.temperature)
+
+
+def rescale(images: Tensor, scale: float) -> Tensor:
+    """Images [N, C, H, W] made `scale` times as high and as wide, bilinearly: a teacher tells more of larger ones.
+
+    >>> rescale(torch.zeros(1, 3, 10, 20), 1.5).shape
+    torch.Size([1, 3, 15, 30])
+    """
+    if scale == 1:
+        return images
+    height, width = (round(side * scale) for side in images.shape[-2:])
+    return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
 
 
 def soft_divergence(teacher: Tensor, student: Tensor, dim: int, temperature: float) -> Tensor:

@@ -215,7 +215,7 @@ def train_options(arguments: argparse.Namespace, folder: Path, divisor: int) -> 
     width, height = (int(side) // divisor * divisor for side in arguments.size.split("x"))
     schedule = {"epochs": arguments.epochs} | ({} if arguments.lr is None else {"lr": arguments.lr})
     last = folder / "last.ckpt"
-    changes = {"loss": {"aux": 0.0}, "distillation": {"features": 0.0}, "schedule": schedule}
+    changes = {"loss": {"aux": 0.0, "logit_adjustment": 0.0}, "distillation": {"features": 0.0}, "schedule": schedule}
     return TrainOptions(
         data=arguments.data,
         out=folder / "net.pt",

@@ -132,6 +132,22 @@ def test_a_teacher_whose_levels_have_other_sizes_is_met_halfway() -> None:
     assert torch.isfinite(loss)
 
 
+def test_a_teacher_may_see_the_samples_larger() -> None:
+    """What it answers meets the student's logits and features at their own size."""
+    seen: list[torch.Size] = []
+
+    def teach(images: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        seen.append(images.shape)
+        return torch.ones(2, 11, 18, 24), random_levels(2, 6)
+
+    distiller = Distiller(teach, (8, 6), Distillation(features=0.0, scale=1.5))
+
+    loss = distiller(torch.zeros(2, 3, 48, 64), torch.ones(2, 11, 12, 16), random_levels(1, 8))
+
+    assert seen == [(2, 3, 72, 96)]
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-5)
+
+
 def test_a_student_owes_to_its_teacher(tmp_path: Path, tiny_checkpoint: Path, short_run: ShortRun) -> None:
     spec = train(short_run(tmp_path, epochs=1, teacher=tiny_checkpoint))
 
