@@ -13,7 +13,9 @@ import pytest
 
 from edge_seg.calib.split import split
 from edge_seg.data import open_dataset
+from edge_seg.evaluate import evaluate
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.segmenter import open_segmenter
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,3 +65,21 @@ def test_the_peers_of_a_bundled_file_get_its_pictures_where_they_can(
     assert len(list(others.read())) == 40 > len(apart)
     assert [one.tobytes() for one in same.read()] == [frame.image.tobytes() for frame in apart]
     assert same.key != others.key
+
+
+def test_without_adjustment_the_bench_of_adjustments_sees_what_eval_does(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lightning")
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    data = ["drive:frames=8,size=96x72", "drive:seed=2,frames=3,size=96x72"]
+    words = [str(tiny_checkpoint), "--data", data[0], "--data", data[1]]
+    monkeypatch.setattr(sys, "argv", ["logit_adjustment.py", *words])
+
+    importlib.import_module("logit_adjustment").main()
+
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["1"] * 3 + ["1.25"] * 3 + ["1.5"] * 3
+    with open_segmenter(tiny_checkpoint, "torch") as segment:
+        expected = [evaluate(segment, open_dataset(uri)).miou for uri in data]
+    assert [float(row[2]) for row in rows[:2]] == pytest.approx(expected, abs=1e-3)
