@@ -67,6 +67,7 @@ def test_the_peers_of_a_bundled_file_get_its_pictures_where_they_can(
     assert same.key != others.key
 
 
+@pytest.mark.slow
 def test_without_adjustment_the_bench_of_adjustments_sees_what_eval_does(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
