@@ -8,15 +8,14 @@ what came back as JSON.
 """
 
 import ctypes
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from fake_cuda import Cuda
 
 from edge_seg.calib.trt_calibrator import calibrator_by_cache, calibrator_by_pictures
 from edge_seg.runners.cuda import open_device
@@ -64,11 +63,7 @@ class Driver:
 
 def fake_cuda() -> Any:  # noqa: ANN401
     """The fake in the place of pycuda."""
-    spec = importlib.util.spec_from_file_location("fake", Path(__file__).with_name("fake.py"))
-    assert spec is not None and spec.loader is not None
-    fake = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fake)
-    package, cuda = ModuleType("pycuda"), fake.Cuda()
+    package, cuda = ModuleType("pycuda"), Cuda()
     package.driver = cuda  # type: ignore[attr-defined]
     sys.modules |= {"pycuda": package, "pycuda.driver": cuda}
     return cuda

@@ -1,0 +1,135 @@
+"""CUDA without a GPU: its contexts, streams and memory bite where the real ones would misbehave without a word."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class Cuda:
+    """What `edge_seg.runners.cuda` touches of pycuda.driver."""
+
+    class Error(Exception):
+        """pycuda's own."""
+
+    class MemoryError(Error):
+        """Where memory is out."""
+
+    class host_alloc_flags:
+        """Flags."""
+
+        DEVICEMAP = 2
+
+    class device_attribute:
+        """Attributes."""
+
+        INTEGRATED = 18
+
+    def __init__(
+        self, *, devices: int = 1, sm: tuple[int, int] = (9, 0), integrated: bool = False, mb: int = 100
+    ) -> None:
+        self.devices, self.sm, self.integrated, self.left = devices, sm, integrated, mb * 1_000_000
+        self.thread = threading.local()
+        self.memory: dict[int, np.ndarray[Any, Any]] = {}
+        self.streams: dict[int, Stream] = {}
+        self.Context = SimpleNamespace(pop=self.pop)
+
+    @property
+    def depth(self) -> int:
+        """How many contexts are on this thread's stack."""
+        return getattr(self.thread, "depth", 0)
+
+    def init(self) -> None:
+        if not self.devices:
+            raise self.Error("cuInit failed: no CUDA-capable device is detected")
+
+    def Device(self, number: int) -> Any:  # noqa: ANN401
+        assert number == 0
+        context = SimpleNamespace(push=self.push)
+        return SimpleNamespace(
+            name=lambda: "Fake GPU",
+            compute_capability=lambda: self.sm,
+            get_attribute=lambda attribute: int(attribute == 18 and self.integrated),
+            retain_primary_context=lambda: context,
+        )
+
+    def get_driver_version(self) -> int:
+        return 12060
+
+    def push(self) -> None:
+        self.thread.depth = self.depth + 1
+
+    def pop(self) -> None:
+        self.thread.depth = self.depth - 1
+        assert self.depth >= 0
+
+    def inside(self) -> None:
+        """Bites outside of a context."""
+        assert self.depth > 0, "invalid device context"
+
+    def Stream(self) -> "Stream":
+        self.inside()
+        stream = Stream(self, 77 + len(self.streams))
+        self.streams[stream.handle] = stream
+        return stream
+
+    def pagelocked_empty(self, shape: Any, dtype: Any, mem_flags: int = 0) -> Any:  # noqa: ANN401
+        self.inside()
+        array = np.full(shape, 99, dtype).view(PageLocked)
+        array.address = self.place(np.asarray(array)) if mem_flags else 0
+        return array
+
+    def mem_alloc(self, size: int) -> int:
+        self.inside()
+        if size > self.left:
+            raise self.MemoryError("out of memory")
+        self.left -= size
+        return self.place(np.full(size, 98, np.uint8))
+
+    def place(self, array: Any) -> int:  # noqa: ANN401
+        """A made-up address of memory."""
+        address = 4096 * (len(self.memory) + 1)
+        self.memory[address] = array.reshape(-1)
+        return address
+
+    def memcpy_htod_async(self, address: int, host: Any, stream: Any) -> None:  # noqa: ANN401
+        self.inside()
+        assert isinstance(host.base, PageLocked) or isinstance(host, PageLocked), "a pageable copy is not asynchronous"
+        stream.pending.append(
+            lambda: self.memory[address].__setitem__(slice(host.nbytes), np.asarray(host).reshape(-1))
+        )
+
+    def memcpy_htod(self, address: int, host: Any) -> None:  # noqa: ANN401
+        self.inside()
+        self.memory[address][: host.nbytes] = np.asarray(host).reshape(-1)
+
+    def memcpy_dtoh_async(self, host: Any, address: int, stream: Any) -> None:  # noqa: ANN401
+        self.inside()
+        target = np.asarray(host).reshape(-1)
+        stream.pending.append(lambda: target.__setitem__(slice(None), self.memory[address][: target.size]))
+
+
+class Stream:
+    """Work that is done when it is waited for."""
+
+    def __init__(self, cuda: Cuda, handle: int) -> None:
+        self.cuda, self.handle = cuda, handle
+        self.pending: list[Any] = []
+
+    def synchronize(self) -> None:
+        self.cuda.inside()
+        for work in self.pending:
+            work()
+        self.pending.clear()
+
+
+class PageLocked(np.ndarray):  # type: ignore[type-arg]
+    """An array that knows its address on the device."""
+
+    address = 0
+
+    @property
+    def base(self) -> Any:  # type: ignore[override]  # noqa: ANN401
+        found = super().base
+        return SimpleNamespace(get_device_pointer=lambda: self.address) if self.address else found
