@@ -1,6 +1,5 @@
 """`edge-seg build`: a TensorRT engine of an ONNX file, for the GPU at hand."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +16,12 @@ def build(
     *,
     out: Annotated[Path | None, typer.Option(help="Engine to write; MODEL.engine where not given.")] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16, int8 or best, for TensorRT before 10; later ones take the file's types.")
-    ] = "best",
+        str | None,
+        typer.Option(
+            help="fp32, fp16, int8 or best. From TensorRT 10 on a file of such types is written first.",
+            show_default="best; from TensorRT 10 on the file's types",
+        ),
+    ] = None,
     calib: Annotated[
         str, typer.Option(help="INT8 by qdq, the file's own nodes, or implicit, by a calibrator (TensorRT before 11).")
     ] = "qdq",
@@ -52,6 +55,7 @@ def build(
     """Build, or find that the engine is up to date, and say what it is."""
     from dataclasses import asdict
 
+    from edge_seg.apps.build_progress import build_progress
     from edge_seg.apps.engine_calibration import calibration_of
     from edge_seg.apps.output import print_report
     from edge_seg.export.build_engine import build_engine, tell_on_stderr
@@ -71,22 +75,10 @@ def build(
         tactic_sources=tuple(name.strip() for name in tactic_sources.split(",") if name.strip()),
     )
     calibration = calibration_of(
-        calib,
-        source=source,
-        out=path,
-        cache=cache,
-        manifest=manifest,
-        calibrator=calibrator,
-        batch=calib_batch,
+        calib, source=source, out=path, cache=cache, manifest=manifest, calibrator=calibrator, batch=calib_batch
     )
-    found = build_engine(
-        source,
-        path,
-        options,
-        calibration=calibration,
-        on_phase=_on_phase,
-        tell=tell_on_stderr,
-    )
+    with build_progress() as on_phase:
+        found = build_engine(source, path, options, calibration=calibration, on_phase=on_phase, tell=tell_on_stderr)
     text = f"{path}: {found.precision}, TensorRT {found.tensorrt}, {found.gpu} (sm {found.sm}). Type: "
     print_report(asdict(found), f"{text}edge-seg run --model {path}", as_json=as_json)
 
@@ -103,9 +95,3 @@ def parse_batch(text: str) -> tuple[int, int, int]:
         raise typer.BadParameter(f"--batch {text}: expected N, or three numbers that rise, such as 1,4,8.")
     least, best, most = numbers if len(numbers) == 3 else numbers * 3
     return least, best, most
-
-
-def _on_phase(phase: str, step: int, steps: int) -> None:
-    """A line for each phase that begins."""
-    if step == 0:
-        print(f"  {phase}", file=sys.stderr, flush=True)

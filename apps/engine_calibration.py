@@ -16,7 +16,7 @@ from edge_seg.files import write_whole
 
 if TYPE_CHECKING:
     from edge_seg.calib.tensorrt_cache import Cache
-    from edge_seg.export.build_engine import Calibration
+    from edge_seg.export.calibrated import Calibration
     from edge_seg.runners.cuda import Device
     from edge_seg.types import UInt8Array
 
@@ -57,7 +57,7 @@ def by_cache(source: Path, path: Path) -> "Calibration":
     """The calibration of a cache that is there; DataError where it is of another graph than that of `source`."""
     from edge_seg.calib.tensorrt_cache import ALGORITHMS, read_cache
     from edge_seg.calib.trt_calibrator import calibrator_by_cache
-    from edge_seg.export.build_engine import Calibration
+    from edge_seg.export.calibrated import Calibration
     from edge_seg.runners.engine_file import sha256
 
     found, content = read_cache(path), path.read_bytes()
@@ -66,7 +66,7 @@ def by_cache(source: Path, path: Path) -> "Calibration":
         raise DataError(f"{path} is of {found.algorithm}. Write one of entropy2 or min-max: edge-seg calib cache")
     _check_tensors(found, path, source)
 
-    def make(trt: Any, device: "Device", on_error: object) -> Any:  # noqa: ANN401
+    def make(trt: Any, device: "Device", on_error: object, floats: bool) -> Any:  # noqa: ANN401
         _check_version(found, path, trt.__version__)
         return calibrator_by_cache(trt, kinds[found.algorithm], content)
 
@@ -99,7 +99,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
     """The calibration of a manifest's pictures, `batch` at a time, with its cache kept for the same again."""
     from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
     from edge_seg.calib.trt_calibrator import KINDS, calibrator_by_cache, calibrator_by_pictures
-    from edge_seg.export.build_engine import Calibration
+    from edge_seg.export.calibrated import Calibration
     from edge_seg.runners.contract import read_onnx_spec
     from edge_seg.runners.engine_file import sha256
 
@@ -110,7 +110,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
     _check_count(len(found.pictures), batch, manifest)
     key = sha256(f"{sha256(source.read_bytes())} {manifest_hash(found)} {kind} {batch}".encode())
 
-    def make(trt: Any, device: "Device", on_error: Callable[[BaseException], None]) -> Any:  # noqa: ANN401
+    def make(trt: Any, device: "Device", on_error: Callable[[BaseException], None], floats: bool) -> Any:  # noqa: ANN401
         of = f"{key} {trt.__version__}"
         known = kept_cache(cache, of)
         if known is not None:
@@ -123,6 +123,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
             shape=(batch, spec.height, spec.width, 3),
             on_cache=lambda content: keep_cache(cache, content, of),
             on_error=on_error,
+            floats=floats,
         )
 
     return Calibration(make, key, batch)

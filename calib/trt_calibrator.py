@@ -36,14 +36,18 @@ def calibrator_by_pictures(
     shape: tuple[int, int, int, int],
     on_cache: Callable[[bytes], None],
     on_error: OnError,
+    floats: bool = False,
 ) -> Any:  # noqa: ANN401
     """A calibrator of TensorRT that shows the pictures of `batches` uint8 of `shape`, within the device's context.
 
-    A last batch of fewer pictures is left out: TensorRT reads as many as the network has. `on_cache` is given what it
-    makes of them. TensorRT takes an exception for the end of the pictures, so `on_error` is told of it, and no cache is
-    kept.
+    With `floats` it shows FP32 of the same values, to a float-input twin of the network. A last batch of fewer pictures
+    is left out: TensorRT reads as many as the network has. `on_cache` is given what it makes of them. TensorRT takes an
+    exception for the end of the pictures, so `on_error` is told of it, and no cache is kept.
     """
-    left, buffer, errors = iter(batches), device.buffer(shape), list[BaseException]()
+    left, errors = iter(batches), list[BaseException]()
+    kind_of_pixel = np.dtype(np.float32 if floats else np.uint8)
+    buffer = device.buffer((*shape[:3], shape[3] * kind_of_pixel.itemsize))  # of bytes
+    pixels = buffer.host.view(kind_of_pixel)
 
     def fail(error: BaseException) -> None:
         errors.append(error)
@@ -54,7 +58,7 @@ def calibrator_by_pictures(
             batch = next(left, None)
             if batch is None or batch.shape != shape:
                 return None
-            np.copyto(buffer.host, batch)
+            np.copyto(pixels, batch)
             if buffer.memory is not None:
                 device.cuda.memcpy_htod(buffer.address, buffer.host)
         except BaseException as error:
@@ -80,11 +84,15 @@ def _calibrator(
     cache: bytes | None,
     keep: Callable[[bytes], None],
 ) -> Any:  # noqa: ANN401
-    """An object of a class of TensorRT; `next_batch` gives the device's address of the next pictures."""
+    """An object of a class of TensorRT; `next_batch` gives the device's address of the next pictures.
+
+    Its `has_cache` says whether TensorRT has what it is to learn: it was in `cache`, or it came of the pictures.
+    """
 
     class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)
+            self.has_cache = cache is not None
 
         def get_batch_size(self) -> int:
             return size
@@ -98,5 +106,6 @@ def _calibrator(
 
         def write_calibration_cache(self, cache: Any) -> None:  # noqa: ANN401
             keep(bytes(cache))
+            self.has_cache = True
 
     return Calibrator()

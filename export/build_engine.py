@@ -4,7 +4,8 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,15 @@ from filelock import FileLock, Timeout
 
 from edge_seg.errors import ModelError, SinkError
 from edge_seg.export.build_log import OnPhase, Watch
+from edge_seg.export.calibrated import Calibration, build_calibrated
 from edge_seg.export.tensorrt_ready import ready_for
-from edge_seg.export.to_engine import BuildOptions, Implicit, Plan, to_engine
+from edge_seg.export.to_engine import BuildOptions, Plan, is_typed, to_engine
+from edge_seg.export.typed_onnx import typed_onnx
 from edge_seg.files import check_path, errors_of, same_file, write_whole
 from edge_seg.runners.contract import check_contract, load_onnx
 from edge_seg.runners.cuda import Device, open_device
 from edge_seg.runners.engine_file import SUFFIX, Fingerprint, read_engine, sha256, sidecar_of, write_engine
 from edge_seg.runners.tensorrt_api import Log, import_tensorrt
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How an engine is calibrated: `make` gives TensorRT's calibrator, `key` is a hash of what it learns from.
-
-    `make` is given the package, the device, within whose context it is called, and what to tell of an error, since
-    TensorRT takes one for the end of the pictures. `batch` is how many pictures are shown at a time.
-    """
-
-    make: Callable[[Any, Device, Callable[[BaseException], None]], Any]
-    key: str
-    batch: int
 
 
 def build_engine(
@@ -47,9 +37,9 @@ def build_engine(
     """Build the engine of an ONNX file, write it with its sidecar and its log, and give its fingerprint.
 
     One that is there already and was built of, by and for the same is kept; where it differs, `tell` says why it is
-    built again. Of two processes that build the same one, the second waits and finds it. Errors as `to_engine`, and
-    what `calibration` raises; SinkError where the engine cannot be written. Nothing is written where the build fails,
-    but for its log.
+    built again. Of two processes that build the same one, the second waits and finds it. Errors as `to_engine`,
+    `typed_onnx` and `ready_for`, and what `calibration` raises; SinkError where the engine cannot be written. Where the
+    build fails no engine is written, but its log, and the FP16 file that it was to be built of.
     """
     _check_out(source, out)
     model = load_onnx(source)
@@ -64,8 +54,11 @@ def build_engine(
             return kept
         tell(f"Building {out}: {'; '.join(_why_build(out, wanted))}.")
         ready = ready_for(model, trt.__version__, name=str(source), folder=source.parent)
+        if is_typed(trt, calibrated=calibration is not None):
+            ready = _typed(ready, options.precision, out, tell)
         with _log_beside(out) as log:
-            plan = _build(trt, device, ready, options, calibration, log=log, on_phase=on_phase)
+            build = partial(to_engine, trt, ready, options, log=log, on_phase=on_phase)
+            plan = _build(trt, device, calibration, build, tell=tell)
         built = replace(wanted, precision=plan.precision)
         spec = replace(check_contract(model, str(source)), precision=plan.precision, scores={})
         write_engine(out, plan.content, spec, built)
@@ -82,22 +75,36 @@ def _check_out(source: Path, out: Path) -> None:
         raise SinkError(f"{out} cannot be written: {out if out.is_dir() else out.parent} is no place for a file.")
 
 
+def _typed(model: onnx.ModelProto, precision: str | None, out: Path, tell: Callable[[str], None]) -> onnx.ModelProto:
+    """The model in the types of a precision, written beside the engine where it is another."""
+    typed = typed_onnx(model, precision, tell=tell)
+    if typed is not model:
+        path = out.with_name(f"{out.name}.fp16.onnx")
+        write_whole(path, typed.SerializeToString())
+        tell(f"Its floats are in FP16 in {path}, of which the engine is built.")
+    return typed
+
+
 def _build(
     trt: Any,  # noqa: ANN401
     device: Device,
-    model: onnx.ModelProto,
-    options: BuildOptions,
     calibration: Calibration | None,
+    build: Callable[..., Plan],
     *,
-    log: Log,
-    on_phase: OnPhase,
+    tell: Callable[[str], None],
 ) -> Plan:
+    """What `build`, given watch and calibrator, makes within the device's context."""
     watch = Watch()
     with device.current(), watch.interrupts():
-        implicit = None
-        if calibration is not None:
-            implicit = Implicit(calibration.make(trt, device, watch.stop), calibration.batch)
-        return to_engine(trt, model, options, log=log, watch=watch, implicit=implicit, on_phase=on_phase)
+        if calibration is None:
+            return build(watch=watch)
+        return build_calibrated(
+            lambda floats: calibration.make(trt, device, watch.stop, floats),
+            lambda implicit: build(watch=watch, implicit=implicit),
+            batch=calibration.batch,
+            watch=watch,
+            tell=tell,
+        )
 
 
 def _fingerprint(
@@ -114,7 +121,7 @@ def _fingerprint(
         gpu=device.name,
         sm=device.sm,
         system=f"{platform.system()} {platform.machine()}",
-        asked=options.precision,
+        asked=options.precision or ("file" if is_typed(trt, calibrated=calibration is not None) else "best"),
         batch=options.batch,
         calibration="" if calibration is None else calibration.key,
         flags=options.flags(),

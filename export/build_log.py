@@ -13,7 +13,7 @@ from typing import Any
 from edge_seg.runners.tensorrt_api import has
 
 OnPhase = Callable[[str, int, int], None]
-"""Told a phase's name, its finished steps and their number."""
+"""Told a phase's name, its finished steps and their number: 0 when it begins, all when it has ended."""
 
 
 class Watch:
@@ -70,10 +70,13 @@ def make_monitor(trt: Any, watch: Watch, on_phase: OnPhase) -> Any:  # noqa: ANN
             on_phase(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            on_phase(phase_name, step + 1, self.steps.get(phase_name, 0))
+            steps = self.steps.get(phase_name, 0)
+            if step + 1 < steps:  # the last one is told by the phase's end
+                on_phase(phase_name, step + 1, steps)
             return not watch.ended
 
         def phase_finish(self, phase_name: str) -> None:
-            self.steps.pop(phase_name, None)
+            steps = self.steps.pop(phase_name, 0)
+            on_phase(phase_name, steps, steps)
 
     return Monitor()

@@ -12,11 +12,13 @@ import onnx
 
 from edge_seg.errors import ModelError
 from edge_seg.export.build_log import OnPhase, Watch, make_monitor
+from edge_seg.export.engine_checks import check_calibrator, check_dla, check_precision
+from edge_seg.export.typed_onnx import is_fp16
 from edge_seg.runners.contract import check_contract
 from edge_seg.runners.tensorrt_api import Log, has, make_logger
 from edge_seg.runners.trt_runner import VERSION_COMPATIBLE
+from edge_seg.spec import ModelSpec
 
-PRECISIONS = ("fp32", "fp16", "int8", "best")
 MB = 1 << 20
 MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
 """Words of TensorRT and CUDA where memory has run out."""
@@ -26,14 +28,15 @@ MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
 class BuildOptions:
     """What an engine is built with besides its ONNX file.
 
-    `precision` is what weakly typed networks (before TensorRT 10, and with a calibrator) may compute in; else the
-    file's own types hold, and it has to be "best", which asks for nothing. `dla` is the number of a deep learning
+    `precision` is one of PRECISIONS: what weakly typed networks (before TensorRT 10, and with a calibrator) may compute
+    in; for others a file of such types is written first (export.typed_onnx). None is best for the former, and the
+    file's own types for the latter. `dla` is the number of a deep learning
     accelerator, the GPU taking what that cannot. `workspace_mb` bounds the memory that a layer may use while it runs,
     `tactic_memory_mb` that of the whole build on a Jetson, both in MiB. `batch` is the least, the best and the largest
     N. Of `tactic_sources` only those named are used; empty: TensorRT's own choice.
     """
 
-    precision: str = "best"
+    precision: str | None = None
     dla: int | None = None
     workspace_mb: int | None = None
     tactic_memory_mb: int | None = None
@@ -63,10 +66,15 @@ class Plan(NamedTuple):
 
 
 class Implicit(NamedTuple):
-    """A calibrator of TensorRT, and how many pictures it is to show at a time."""
+    """A calibrator of TensorRT, how many pictures it is to show at a time, and whether as floats of 0 to 255."""
 
     calibrator: Any
     batch: int
+    floats: bool = False
+
+
+class NotBuiltError(ModelError):
+    """TensorRT's builder gave no engine, and not for want of memory."""
 
 
 def to_engine(
@@ -81,26 +89,29 @@ def to_engine(
 ) -> Plan:
     """The engine of a model as `tensorrt_ready` makes it, built on this machine's GPU by the package `trt`.
 
-    ModelError where the parser or the builder refuses it, this TensorRT or GPU lacks what is asked for, or memory runs
-    out: with TensorRT's own words, and what to change. Whatever else ended the build is in `watch`.
+    With `implicit.floats` that of its float-input twin. ModelError where the parser or the builder refuses it, this
+    TensorRT or GPU lacks what is asked for, or memory runs out: with TensorRT's own words, and what to change. Whatever
+    else ended the build is in `watch`.
     """
     spec = check_contract(model, "the model")
     logger = make_logger(trt, log)
     builder = trt.Builder(logger)
-    typed = implicit is None and has(trt, "strong typing")  # implicit INT8 is for weakly typed networks
+    typed = is_typed(trt, calibrated=implicit is not None)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     if implicit is not None:
-        _check_calibrator(trt, options.precision, quantized=quantized)
+        check_calibrator(trt, options.precision, quantized=quantized)
     short = quantized or implicit is not None
-    _check_hardware(trt, builder, options, typed=typed, short=short)
+    check_precision(trt, builder, options.precision, short=short)
+    _check_options(trt, builder, options, typed=typed)
     network = builder.create_network(_network_flags(trt, typed=typed))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model.SerializeToString()):
+    shown = float_twin(model) if implicit is not None and implicit.floats else model
+    if not parser.parse(shown.SerializeToString()):
         raise ModelError("\n".join(["TensorRT's ONNX parser refuses the file:", *_parser_errors(trt, parser)]))
     config = _config(trt, builder, options)
     shape = spec.height, spec.width, 3
     _add_profile(builder, config, [(n, *shape) for n in options.batch])
-    precision = spec.precision if typed else _set_precision(trt, config, options.precision, short=short)
+    precision = _types(model, spec) if typed else _set_precision(trt, config, options.precision, short=short)
     if implicit is not None:
         _calibrate(builder, config, implicit, shape)
     monitor = make_monitor(trt, watch, on_phase)
@@ -108,52 +119,37 @@ def to_engine(
         config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
     if plan is None and not watch.ended:
-        raise ModelError(_why_not_built(log))
+        raise _not_built(log, options)
     return Plan(b"" if plan is None else bytes(plan), precision, _timings(config, options))
 
 
-def _check_calibrator(trt: Any, precision: str, *, quantized: bool) -> None:  # noqa: ANN401
-    """ModelError where a calibrator is of no use."""
-    if not has(trt, "calibrators"):
-        raise ModelError(
-            f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
-            "edge-seg quantize MODEL --target tensorrt"
-        )
-    if quantized:
-        raise ModelError("The file has Q/DQ nodes already, which say how to round. Leave --calib implicit out.")
-    if precision in ("fp32", "fp16"):
-        raise ModelError(f"--precision {precision} has no INT8 to calibrate. Take int8 or best, or leave --calib out.")
+def is_typed(trt: Any, *, calibrated: bool) -> bool:  # noqa: ANN401
+    """Whether networks compute in the types of their file; implicit INT8 is for weakly typed ones."""
+    return not calibrated and has(trt, "strong typing")
 
 
-def _check_hardware(trt: Any, builder: Any, options: BuildOptions, *, typed: bool, short: bool) -> None:  # noqa: ANN401
-    """ModelError where the GPU or this TensorRT lacks what `options` ask for; `short` where the network has INT8."""
-    if options.precision not in PRECISIONS:
-        raise ModelError(f"No precision {options.precision!r}. Choose {', '.join(PRECISIONS)}.")
-    if options.precision != "best" and typed:
-        raise ModelError(
-            f"TensorRT {trt.__version__} computes in the types that the file has; a precision is for versions before "
-            "10. Write the file that you want: edge-seg quantize MODEL --target tensorrt [--float fp16]"
-        )
-    if options.precision == "int8" and not short:
-        raise ModelError(
-            "The file has no Q/DQ nodes, and nothing calibrates it: nothing says how to round. Quantize it first: "
-            "edge-seg quantize MODEL --target tensorrt"
-        )
-    if short and has(trt, "fast INT8") and not builder.platform_has_fast_int8:
-        raise ModelError(
-            "This GPU does not compute in INT8 (Nano's sm_53 and TX2's sm_62 do not). Build the FP32 file with "
-            "--precision fp16."
-        )
-    if options.dla is not None and options.dla >= builder.num_DLA_cores:
-        cores = builder.num_DLA_cores
-        raise ModelError(f"--dla {options.dla}: this machine has {cores} DLA cores. Leave --dla out to take the GPU.")
-    if options.dla is not None and typed:
-        raise ModelError(
-            "A DLA computes in INT8 and FP16 alone, and takes INT8 from a calibrator: build the FP32 file with --calib "
-            "implicit. Else all layers would run on the GPU."
-        )
+def _check_options(trt: Any, builder: Any, options: BuildOptions, *, typed: bool) -> None:  # noqa: ANN401
+    """ModelError where the machine or this TensorRT lacks what `options` ask for besides a precision."""
+    if options.dla is not None:
+        check_dla(builder, options.dla, typed=typed)
     if options.version_compatible and not has(trt, "version compatible"):
         raise ModelError(f"TensorRT {trt.__version__} builds no version compatible engines; 8.6 is the first to.")
+
+
+def float_twin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph of FP32 pictures in 0 to 255; all tensors keep their names, so that a cache fits both.
+
+    The Cast behind the input does nothing then, and stays for its name.
+    """
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    twin.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return twin
+
+
+def _types(model: onnx.ModelProto, spec: ModelSpec) -> str:
+    """What a file's layers compute in: INT8 may have floats in FP16 beside it."""
+    return "INT8+FP16" if spec.precision == "INT8" and is_fp16(model) else spec.precision
 
 
 def _network_flags(trt: Any, *, typed: bool) -> int:  # noqa: ANN401
@@ -229,9 +225,9 @@ def _add_profile(builder: Any, config: Any, shapes: list[tuple[int, ...]]) -> No
         raise ModelError(f"TensorRT does not take the sizes {shapes[0]} to {shapes[-1]}.")
 
 
-def _set_precision(trt: Any, config: Any, precision: str, *, short: bool) -> str:  # noqa: ANN401
+def _set_precision(trt: Any, config: Any, precision: str | None, *, short: bool) -> str:  # noqa: ANN401
     """Set the flags of a weakly typed network, where Q/DQ nodes need that of INT8 too; gives them in words."""
-    asked = [*(["INT8"] if short else []), *(["FP16"] if precision in ("fp16", "best") else [])]
+    asked = [*(["INT8"] if short else []), *(["FP16"] if precision in ("fp16", "best", None) else [])]
     for name in asked:
         config.set_flag(trt.BuilderFlag.INT8 if name == "INT8" else trt.BuilderFlag.FP16)
     return "+".join(asked) or "FP32"
@@ -247,12 +243,26 @@ def _calibrate(builder: Any, config: Any, implicit: Implicit, shape: tuple[int, 
     config.int8_calibrator = implicit.calibrator
 
 
-def _why_not_built(log: Log) -> str:
+def _not_built(log: Log, options: BuildOptions) -> ModelError:
     said = f"TensorRT could not build the engine:{log.told()}"
     if any(word in error.lower() for error in log.errors for word in MEMORY):
-        return (
-            f"{said}\nMemory ran out. Lower --workspace-mb, on a Jetson --tactic-memory-mb too, or the largest --batch."
+        mb, tactic_mb = options.workspace_mb, options.tactic_memory_mb
+        return ModelError(
+            f"{said}\nMemory ran out; {_pool('workspace', mb)} and {_pool('tactic memory', tactic_mb)}. Lower "
+            "--workspace-mb, on a Jetson --tactic-memory-mb too, or the largest --batch."
         )
     if any("insufficient workspace" in error.lower() for error in log.errors):
-        return f"{said}\nThe workspace is too small for any tactic. Raise --workspace-mb, or leave it out."
-    return said
+        return NotBuiltError(
+            f"{said}\nThe workspace is too small for any tactic; {_pool('workspace', options.workspace_mb)}. Raise "
+            "--workspace-mb, or leave it out."
+        )
+    return NotBuiltError(said)
+
+
+def _pool(name: str, limit_mb: int | None) -> str:
+    """A pool of memory in words.
+
+    >>> _pool("workspace", 64), _pool("workspace", None)
+    ('the pool workspace had 64 MiB', 'the pool workspace had no limit')
+    """
+    return f"the pool {name} had {'no limit' if limit_mb is None else f'{limit_mb} MiB'}"

@@ -25,7 +25,8 @@ import numpy as np
 from edge_seg.apps.engine_calibration import by_cache, by_pictures
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
-from edge_seg.export.build_engine import Calibration, build_engine
+from edge_seg.export.build_engine import build_engine
+from edge_seg.export.calibrated import Calibration
 from edge_seg.export.to_engine import BuildOptions
 from edge_seg.files import write_whole
 from edge_seg.metrics import LatencyStats

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import onnx
 from fake_engine import Runtime
 
@@ -147,6 +148,8 @@ class Builder:
     platform_has_fast_int8 = True
     num_DLA_cores = 0
     _fail_with = ""
+    _without_bytes: str | None = None
+    """How calibration of a uint8 input goes wrong: with these words, or without any."""
     _last: Any = None
     _shown: list[Any]
 
@@ -174,15 +177,23 @@ class Builder:
         if self._fail_with:
             self.logger.log("ILogger.Severity.ERROR", self._fail_with)
             return None
-        if getattr(config, "int8_calibrator", None) is not None:
-            self._calibrate(config.int8_calibrator)
+        if getattr(config, "int8_calibrator", None) is not None and not self._calibrate(config, network):
+            self.logger.log("ILogger.Severity.ERROR", self._without_bytes)
+            return None
         sizes = json.dumps(config._profile.shapes["image"]).encode()
         return sizes + b"\n" + network.content
 
-    def _calibrate(self, calibrator: Any) -> None:  # noqa: ANN401
+    def _calibrate(self, config: IBuilderConfig, network: INetworkDefinition) -> bool:
+        calibrator = config.int8_calibrator
         if calibrator.read_calibration_cache() is not None:
-            return
+            return True
+        model = onnx.load_model_from_string(network.content)
+        is_bytes = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        if is_bytes and self._without_bytes is not None:
+            return not self._without_bytes
         Builder._shown = []
         while (addresses := calibrator.get_batch(["image"])) is not None:
-            Builder._shown.append(Runtime.cuda.memory[addresses[0]].copy())  # type: ignore[attr-defined]
+            found = Runtime.cuda.memory[addresses[0]].copy()  # type: ignore[attr-defined]
+            Builder._shown.append(found if is_bytes else found.view(np.float32))
         calibrator.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
+        return True

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import onnx
 import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
@@ -80,16 +81,18 @@ def test_of_two_processes_one_builds_and_the_other_waits(gpu: Gpu, tiny_model: P
     [
         ("8.6.1", "tiny_model", "best", 1, ["FP16"], "FP16"),
         ("8.6.1", "tiny_model", "fp32", 1, [], "FP32"),
+        ("8.6.1", "tiny_model", None, 1, ["FP16"], "FP16"),
         ("8.6.1", "qdq_model", "best", 1, ["INT8", "FP16"], "INT8+FP16"),
         ("8.6.1", "qdq_model", "int8", 1, ["INT8"], "INT8"),
-        ("10.3.0", "qdq_model", "best", 2, [], "INT8"),
-        ("11.4.0", "qdq_model", "best", 2, [], "INT8"),
+        ("10.3.0", "tiny_model", None, 2, [], "FP32"),
+        ("10.3.0", "qdq_model", None, 2, [], "INT8"),
+        ("11.4.0", "qdq_model", "best", 2, [], "INT8+FP16"),
     ],
 )
 def test_flags_are_those_of_the_generation(
     version: str,
     kind: str,
-    asked: str,
+    asked: str | None,
     network: int,
     flags: list[str],
     precision: str,
@@ -133,6 +136,18 @@ def test_a_file_for_a_cpu_is_refused_with_what_to_type(
         build(tiny_int8_model, tmp_path / "tiny.engine")
 
 
+def test_an_opset_that_is_too_new_is_told(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+    gpu("8.6.1")
+    model = onnx.load(tiny_model)
+    model.opset_import[0].version, source = 19, tmp_path / "new.onnx"
+    onnx.save(model, source)
+
+    with pytest.raises(ModelError, match=r"opset 19; expected opset 13 to 17, which TensorRT 8.6 reads. .*version=17"):
+        build(source, tmp_path / "tiny.engine")
+    gpu("10.3.0")
+    assert build(source, tmp_path / "tiny.engine")
+
+
 def test_a_dla_is_asked_for(gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
     trt, _ = gpu("8.6.1")
     trt.Builder.num_DLA_cores = 2
@@ -166,8 +181,8 @@ def test_a_gpu_without_int8_is_told(gpu: Gpu, build: Build, qdq_model: Path, tmp
 @pytest.mark.parametrize(
     ("setting", "options", "message"),
     [
-        ({"version": "10.3.0"}, {"precision": "fp16"}, "computes in the types that the file has"),
         ({"version": "8.6.1"}, {"precision": "int8"}, "no Q/DQ nodes"),
+        ({"version": "10.3.0"}, {"precision": "int8"}, "Quantize it first: edge-seg quantize MODEL --target tensorrt"),
         ({"version": "8.6.1"}, {"precision": "fp8"}, "Choose fp32, fp16, int8, best"),
         ({}, {"dla": 0}, "has 0 DLA cores"),
         ({"version": "8.5.3"}, {"version_compatible": True}, "8.6 is the first"),
@@ -194,7 +209,9 @@ def test_nothing_is_written_where_the_build_fails(gpu: Gpu, build: Build, tiny_m
     trt, _ = gpu()
     trt.Builder._fail_with = "Requested amount of GPU memory (9 bytes) could not be allocated: out of memory"
 
-    with pytest.raises(ModelError, match=r"out of memory\nMemory ran out. Lower --workspace-mb"):
+    with pytest.raises(
+        ModelError, match=r"out of memory\nMemory ran out; the pool workspace had 8 MiB and .*Lower --w"
+    ):
         build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
 
     assert [path.name for path in tmp_path.iterdir() if "lock" not in path.name] == ["tiny.engine.log"]

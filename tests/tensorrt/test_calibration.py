@@ -7,13 +7,17 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_images
 from edge_seg.errors import DataError, EdgeSegError
-from edge_seg.runners import read_spec
+from edge_seg.export.tensorrt_ready import ready_for
+from edge_seg.export.to_engine import float_twin
+from edge_seg.runners import open_runner, read_spec
 
 Gpu = Callable[..., tuple[Any, Any]]
 
@@ -134,3 +138,82 @@ def test_too_few_pictures_are_told(gpu: Gpu, tiny_model: Path, manifest: Path, t
     done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest), "--calib-batch", "10")
 
     assert "has 9 pictures, fewer than the 10 shown at a time" in str(done.exception)
+
+
+@pytest.mark.parametrize("words", ["Calibration failure: the input image is UINT8", ""])
+def test_where_bytes_teach_nothing_a_twin_of_floats_is_calibrated(
+    words: str, gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    """TensorRT may say so, or build an engine without INT8 and say nothing."""
+    trt, cuda = gpu("8.6.1")
+    out, options = tmp_path / "tiny.engine", ["--manifest", str(manifest), "--calib-batch", "4"]
+    assert calibrated(tiny_model, tmp_path / "bytes.engine", *options).exit_code == 0
+    shown = fake.Builder._shown
+    trt.Builder._without_bytes = words
+    done = calibrated(tiny_model, out, *options)
+    network, config = fake.Builder._last
+
+    assert done.exit_code == 0, done.output
+    assert "showing them as floats to a twin of the model" in done.stderr
+    assert [batch.dtype for batch in fake.Builder._shown] == [np.float32] * 2
+    assert all(np.array_equal(found, expected) for found, expected in zip(fake.Builder._shown, shown, strict=True))
+    assert onnx.load_model_from_string(network.content).graph.input[0].type.tensor_type.elem_type == 2  # bytes again
+    assert config.int8_calibrator.read_calibration_cache() == (tmp_path / "tiny.engine.cache").read_bytes()
+    assert cuda.depth == 0
+    with open_runner(out) as runner:
+        assert runner.infer(np.zeros((1, 72, 96, 3), np.uint8)).shape == (1, 72, 96)
+
+
+def test_the_twin_has_the_names_of_the_model(tiny_model: Path) -> None:
+    model = ready_for(onnx.load(tiny_model), "8.6.1", name="tiny", folder=tiny_model.parent)
+    twin = float_twin(model)
+    images = np.random.default_rng(0).integers(0, 256, (1, 72, 96, 3), np.uint8)
+    sessions = [
+        ort.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"]) for one in (model, twin)
+    ]
+    labels, as_floats = (
+        session.run(["labels"], {"image": images.astype(kind)})[0]
+        for session, kind in zip(sessions, (np.uint8, np.float32), strict=True)
+    )
+
+    assert [list(node.output) for node in twin.graph.node] == [list(node.output) for node in model.graph.node]
+    assert np.array_equal(labels, as_floats)
+
+
+def test_a_build_that_fails_after_calibration_is_not_tried_again(
+    gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt, _ = gpu("8.6.1")
+    as_it_is = trt.Builder.build_serialized_network
+
+    def failing(self: Any, *arguments: Any) -> None:  # noqa: ANN401
+        as_it_is(self, *arguments)
+        self.logger.log("ILogger.Severity.ERROR", "no kernel")
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", failing)
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest))
+
+    assert str(done.exception) == "TensorRT could not build the engine:\n  no kernel"
+    assert "twin" not in done.stderr
+
+
+def test_an_engine_that_nothing_was_shown_for_is_refused(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt, _ = gpu("8.6.1")
+    monkeypatch.setattr(trt.Builder, "_calibrate", lambda *arguments: True)
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest))
+
+    assert "has asked for no pictures: it would have no INT8" in str(done.exception)
+    assert not (tmp_path / "tiny.engine").exists()
+
+
+def test_a_gpu_without_int8_is_told_before_pictures_are_shown(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    trt, _ = gpu("8.6.1", sm=(6, 2))
+    trt.Builder.platform_has_fast_int8 = False
+    done = calibrated(tiny_model, tmp_path / "tiny.engine", "--manifest", str(manifest))
+
+    assert "Build the FP32 file with --precision fp16" in str(done.exception)
+    assert "twin" not in done.stderr

@@ -12,6 +12,7 @@ FILES = (
     "calib/trt_calibrator.py",
     "export/build_engine.py",
     "export/build_log.py",
+    "export/engine_checks.py",
     "apps/engine_calibration.py",
     "export/to_engine.py",
 )
