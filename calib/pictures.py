@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from edge_seg.data import DATASET_SCHEMES, open_dataset
 from edge_seg.data.images import IMAGE_SUFFIXES, is_glob, list_images, read_image
-from edge_seg.data.video import VideoFile
 from edge_seg.errors import DataError, SourceError
 from edge_seg.files import check_path, near_names
 from edge_seg.types import Dataset, UInt8Array
@@ -80,8 +80,10 @@ class _VideoPictures:
     """The frames of a video file, decoded from its start at each reading and kept one at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with closing(VideoFile(path)) as file:
+        from edge_seg.data.video import VideoFile  # of PyAV, which other pictures do without
+
+        self._open = partial(VideoFile, path)
+        with closing(self._open()) as file:
             self._length = file.frames or sum(1 for _ in file)
 
     def __len__(self) -> int:
@@ -90,7 +92,7 @@ class _VideoPictures:
     def read(self, places: Sequence[int]) -> Iterator[Shot]:
         wanted = iter(places)
         place = next(wanted, None)
-        with closing(VideoFile(self._path)) as file:
+        with closing(self._open()) as file:
             for index, (image, _) in enumerate(file):
                 if place is None:
                     return

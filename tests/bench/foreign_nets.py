@@ -162,7 +162,7 @@ def main() -> None:
     _, spec, net = read_checkpoint(folder / "net.pt")
     assert isinstance(net, ForeignNet)
     export(net, spec, folder / "net.onnx", exporter=options.exporter)
-    adopted = adopt_and_judge(spec, folder, judged_on(options))
+    adopted = judge(adopt(spec, folder), judged_on(options))
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     size = f"{spec.width}x{spec.height}"
     print("| net | size | epochs | teacher | million weights | mIoU, PyTorch | mIoU, adopted FP32 |")
@@ -244,8 +244,8 @@ def export(net: ForeignNet, spec: ModelSpec, out: Path, *, exporter: str) -> Non
         torch.onnx.export(Exported(net).eval(), (pictures,), temporary, **named)
 
 
-def adopt_and_judge(spec: ModelSpec, folder: Path, test: str) -> float:
-    """mIoU of the adopted export."""
+def adopt(spec: ModelSpec, folder: Path) -> Path:
+    """The export in `folder` under the contract, beside it."""
     table = folder / "classes.csv"
     with written_whole(table) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([kind.name, *kind.rgb] for kind in spec.classes)
@@ -254,8 +254,13 @@ def adopt_and_judge(spec: ModelSpec, folder: Path, test: str) -> float:
     adopted = folder / "net.edge.onnx"
     pre: list[str | Path] = ["--classes", table, "--mean", mean, "--std", std, "--rgb"]
     print(edge_seg("adopt", folder / "net.onnx", *pre, *told, "--out", adopted), file=sys.stderr)
+    return adopted
+
+
+def judge(adopted: Path, test: str) -> float:
+    """mIoU of the adopted export."""
     found: dict[str, Any] = json.loads(edge_seg("eval", adopted, "--data", test, "--json"))
-    write_whole(folder / "adopted.json", json.dumps(found).encode())
+    write_whole(adopted.with_name("adopted.json"), json.dumps(found).encode())
     return float(found["miou"])
 
 

@@ -29,7 +29,8 @@ class Cuda:
     def __init__(
         self, *, devices: int = 1, sm: tuple[int, int] = (9, 0), integrated: bool = False, mb: int = 100
     ) -> None:
-        self.devices, self.sm, self.integrated, self.left = devices, sm, integrated, mb * 1_000_000
+        self.devices, self.sm, self.integrated = devices, sm, integrated
+        self.mb, self.left = mb, mb * 1_000_000
         self.thread = threading.local()
         self.memory: dict[int, np.ndarray[Any, Any]] = {}
         self.streams: dict[int, Stream] = {}
@@ -86,6 +87,10 @@ class Cuda:
             raise self.MemoryError("out of memory")
         self.left -= size
         return self.place(np.full(size, 98, np.uint8))
+
+    def mem_get_info(self) -> tuple[int, int]:
+        self.inside()
+        return self.left, self.mb * 1_000_000
 
     def place(self, array: Any) -> int:  # noqa: ANN401
         """A made-up address of memory."""
