@@ -20,9 +20,12 @@ def tables(rows: list[Row]) -> Iterator[str]:
     """
     full = {row["net"]: row["judged"]["miou"] for row in rows if row["way"] == "FP32" and "miou" in row["judged"]}
     yield from _table(FILES, [_file_cells(row, full.get(row["net"])) for row in rows])
-    for head, cells in ((TIMES, _time_cells), (AGAINST, _against_cells)):
-        yield ""
-        yield from _table(head, [cells(row, batch) for row in rows for batch in row["batches"]])
+    engines = [(row, batch) for row in rows for batch in row["batches"]]
+    yield ""
+    yield from _table(TIMES, [_time_cells(row, batch) for row, batch in engines])
+    yield ""
+    compared = [(row, batch) for row, batch in engines if "against" in row["batches"][batch]]
+    yield from _table(AGAINST, [_against_cells(row, batch) for row, batch in compared])
 
 
 def _table(head: str, rows: list[list[str]]) -> Iterator[str]:
@@ -56,7 +59,7 @@ def _time_cells(row: Row, batch: str) -> list[str]:
 
 def _against_cells(row: Row, batch: str) -> list[str]:
     found, names = row["batches"][batch], [row["net"], row["way"], batch]
-    against = found.get("against", {})
-    known = [ways for ways in against.values() if "error" not in ways]
-    cells = [ways.get("error") or f"{ways['ratio']:.2f} ({ways['least']:.2f})" for ways in against.values()]
+    against = found["against"].values()
+    known = [ways for ways in against if "error" not in ways]
+    cells = [ways.get("error") or f"{ways['ratio']:.2f} ({ways['least']:.2f})" for ways in against]
     return [*names, f"{known[0]['ms']:.3f}" if known else "", *cells]

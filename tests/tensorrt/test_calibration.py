@@ -1,5 +1,6 @@
 """Implicit INT8 on a fake GPU: by a cache, by pictures, and what does not fit."""
 
+import signal
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -10,13 +11,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
+from edge_seg.apps.engine_calibration import by_pictures
 from edge_seg.calib.manifest import manifest_images
 from edge_seg.errors import DataError, EdgeSegError
+from edge_seg.export.build_engine import build_engine
 from edge_seg.export.tensorrt_ready import ready_for
-from edge_seg.export.to_engine import float_twin
+from edge_seg.export.to_engine import BuildOptions, float_twin
 from edge_seg.runners import open_runner, read_spec
 
 Gpu = Callable[..., tuple[Any, Any]]
@@ -217,3 +221,19 @@ def test_a_gpu_without_int8_is_told_before_pictures_are_shown(
 
     assert "Build the FP32 file with --precision fp16" in str(done.exception)
     assert "twin" not in done.stderr
+
+
+def test_ctrl_c_while_calibrating_ends_all(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was learned then either, but no twin is tried."""
+    trt, _ = gpu("10.3.0")
+    out, told = tmp_path / "tiny.engine", list[str]()
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        calibration = by_pictures(tiny_model, manifest, tmp_path / "tiny.engine.cache", "entropy", 4)
+        build_engine(tiny_model, out, BuildOptions(), calibration=calibration, tell=told.append)
+
+    assert told == [f"Building {out}: there is none yet."]
+    assert {path.name for path in tmp_path.iterdir()} <= {"calib.json", "tiny.engine.log", ".tiny.engine.lock"}
+    assert FileLock(tmp_path / ".tiny.engine.lock").acquire(timeout=0)
