@@ -24,9 +24,10 @@ def typed_onnx(model: onnx.ModelProto, precision: str | None, *, tell: Callable[
     try:
         return model if is_fp16(model) else to_fp16(model)
     except ModelError as error:
+        why = f"No FP16 file can be made of the model. {str(error).removesuffix(' Keep --float fp32.')}"  # of quantize
         if precision == "fp16":
-            raise ModelError(f"No FP16 file can be made of the model. {error} Or leave --precision out.") from None
-        tell(f"There is no FP16 in the engine: no such file can be made of the model. {error}")
+            raise ModelError(f"{why} To build it in its own types, leave --precision out.") from None
+        tell(f"There is no FP16 in the engine. {why}")
         return model
 
 
