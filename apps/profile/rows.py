@@ -163,7 +163,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """A minute of a soak; None where the machine does not tell."""
+    """A minute of a soak; None where the machine does not tell. `others_cpu` is what other work took, in cores."""
 
     minute: int
     fps: float
@@ -174,6 +174,7 @@ class Minute:
     mhz: float | None = None
     watts: float | None = None
     throttled: int | None = None
+    others_cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

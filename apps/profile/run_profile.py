@@ -15,6 +15,7 @@ from edge_seg.apps.profile.soak import soak
 from edge_seg.apps.profile.store import kept_profile, key_of, soak_writer, write_profile, write_reports
 from edge_seg.apps.progress import progress
 from edge_seg.devices.telemetry import describe as describe_machine
+from edge_seg.devices.watch import tell_others
 from edge_seg.errors import EdgeSegError, ModelError
 from edge_seg.runners.timed import priority
 
@@ -174,5 +175,6 @@ def minute_in_words(minute: Minute) -> str:
         None if minute.mhz is None else f"{minute.mhz:.0f} MHz",
         None if minute.watts is None else f"{minute.watts:.1f} W",
         f"throttled {minute.throttled} times" if minute.throttled else None,
+        tell_others(minute.others_cpu),
     ]
     return f"{minute.minute}: {', '.join(part for part in parts if part)}"

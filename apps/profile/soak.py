@@ -84,7 +84,6 @@ class Minutes:
 
     def __init__(self, interval_s: float, joules: Read, on_minute: Callable[[Minute], None]) -> None:
         self.found: list[Minute] = []
-        self.others_cpu: float | None = None
         self._interval_s, self._joules, self._on_minute = interval_s, joules, on_minute
         self._warm_up = WARM_UP
 
@@ -113,7 +112,6 @@ class Minutes:
         watts = None
         if joules is not None and self._first_joules is not None:
             watts = (joules - self._first_joules) / (after.at_s - self._before.at_s)
-        self.others_cpu = others_cores(self._before, after)
         minute = Minute(
             len(self.found) + 1,
             self._rate.rate(),
@@ -124,6 +122,7 @@ class Minutes:
             mhz=statistics.median(self._mhz) if self._mhz else None,
             watts=watts,
             throttled=throttle_events(self._before, after),
+            others_cpu=others_cores(self._before, after),
         )
         self.found.append(minute)
         self._on_minute(minute)
@@ -188,7 +187,7 @@ def soak(
 
 def _fill(empty: Soak, minutes: Minutes, wanted: int, live: RunReport | None = None) -> Soak:
     """The soak with its minutes so far and what they say; `live` tells what a live source lost."""
-    words = soak_verdict(minutes.found, interval_s=empty.interval_s, others_cpu=minutes.others_cpu)
+    words = soak_verdict(minutes.found, interval_s=empty.interval_s)
     dropped, frames = (None, 0) if live is None else (live.dropped, live.frames)
     end = verdict_end(len(minutes.found), wanted, dropped=dropped, frames=frames)
     return replace(empty, minutes=tuple(minutes.found), verdict=f"{words}{end}")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from edge_seg.apps.profile.rows import Minute
-from edge_seg.devices.watch import tell_others
+from edge_seg.devices.watch import OTHERS_CORES, tell_others
 
 STEADY = 0.05
 """The share by which FPS may change from the first minute to the last."""
@@ -19,12 +19,12 @@ HOT_CELSIUS = 75.0
 """From here on, a clock that falls falls for heat: small boards begin at 80 °C or 85 °C, laptops at 90 °C or more."""
 
 
-def soak_verdict(minutes: Sequence[Minute], *, interval_s: float = 60.0, others_cpu: float | None = None) -> str:
+def soak_verdict(minutes: Sequence[Minute], *, interval_s: float = 60.0) -> str:
     r"""One or two sentences on the minutes of a soak, each of `interval_s` seconds; at least one of them.
 
     FPS and p99 are compared from the first to the last. The first counts: it is the cool one, which other benchmarks
-    show. Memory is followed from the second on, since buffers fill in the first. `others_cpu` is what other work
-    took in the last minute, in cores.
+    show. Memory is followed from the second on, since buffers fill in the first. Throttling and other work are told of
+    an even run too: without them it might have been faster throughout.
 
     >>> rates = 61.2, 61.0, 60.8
     >>> found = soak_verdict([Minute(n, fps, 15.0, 18.1 + n / 10, 300.0 + n * 0.3) for n, fps in enumerate(rates, 1)])
@@ -41,11 +41,11 @@ def soak_verdict(minutes: Sequence[Minute], *, interval_s: float = 60.0, others_
     growth = memory_growth(minutes, interval_s=interval_s)
     grows = growth is not None and growth > GROWS_MB_A_MINUTE and last.memory_mb - minutes[1].memory_mb > GROWS_MB
     slower = change < -STEADY
-    events = None if slower else _events(minutes)  # a machine may throttle from the start, and evenly
     parts = [
         f"{first.fps:.1f} FPS in the first {span}, {last.fps:.1f} in the last ({change * 100:+.1f} %)"
-        + (cause(minutes, others_cpu) if slower else ""),
-        *([events] if events else []),
+        + (cause(minutes) if slower else ""),
+        *([] if slower else filter(None, [_events(minutes)])),
+        *filter(None, [others_work(minutes, interval_s=interval_s)]),
         f"p99 of the age {first.p99_ms:.1f} ms, then {last.p99_ms:.1f}",
         *([] if growth is None else [f"memory {growth:+.1f} MB a minute"]),
     ]
@@ -64,19 +64,19 @@ def _head(change: float, *, grows: bool) -> str:
     return f"{pace} and grows" if pace else "Grows"
 
 
-def cause(minutes: Sequence[Minute], others_cpu: float | None) -> str:
-    """What a run that slows down is laid to, as far as the machine tells.
+def cause(minutes: Sequence[Minute]) -> str:
+    """What a run that slows down is laid to, as far as the machine tells; other work only where it grew.
 
-    >>> cause([Minute(1, 30.0, 15.0, 18.2, 300.0), Minute(2, 21.0, 22.0, 25.1, 300.0)], 0.8)
+    >>> cause([Minute(1, 30.0, 15.0, 18.2, 300.0), Minute(2, 21.0, 22.0, 25.1, 300.0, others_cpu=0.8)])
     ', while other work took 0.8 cores'
-    >>> cause([Minute(1, 30.0, 15.0, 18.2, 300.0, 61.0, 1500.0), Minute(2, 21.0, 22.0, 25.1, 300.0, 86.0, 1100.0)], 0.0)
+    >>> cause([Minute(1, 30.0, 15.0, 18.2, 300.0, 61.0, 1500.0), Minute(2, 21.0, 22.0, 25.1, 300.0, 86.0, 1100.0)])
     ', while the clock fell from 1.5 to 1.1 GHz at 86 °C: throttled by heat'
     """
     first, last = minutes[0], minutes[-1]
     events = _events(minutes)
     fell = first.mhz and last.mhz and last.mhz < CLOCK_FELL * first.mhz
     hot = (fell or events) and last.celsius is not None and last.celsius >= HOT_CELSIUS
-    told = [_clock(first, last) if fell else None, _events(minutes), tell_others(others_cpu)]
+    told = [_clock(first, last) if fell else None, _events(minutes), _more_others(first, last)]
     known = " and ".join(part for part in told if part)
     return f", while {known}{': throttled by heat' if hot else ''}" if known else ", and the machine does not tell why"
 
@@ -85,6 +85,27 @@ def _clock(first: Minute, last: Minute) -> str:
     assert first.mhz is not None and last.mhz is not None
     degrees = "" if last.celsius is None else f" at {last.celsius:.0f} °C"
     return f"the clock fell from {first.mhz / 1e3:.1f} to {last.mhz / 1e3:.1f} GHz{degrees}"
+
+
+def _more_others(first: Minute, last: Minute) -> str | None:
+    """Other work, where it took more in the last minute than in the first: what was there all along slows nothing."""
+    grew = (last.others_cpu or 0.0) - (first.others_cpu or 0.0) > OTHERS_CORES
+    return tell_others(last.others_cpu) if grew else None
+
+
+def others_work(minutes: Sequence[Minute], *, interval_s: float = 60.0) -> str | None:
+    """In how many minutes other work disturbed, and how much it took; None where it never did.
+
+    >>> others_work([Minute(n, 30.0, 15.0, 18.2, 300.0, others_cpu=0.05 + n * 0.3) for n in range(3)])
+    'other work took up to 0.7 cores, and more than 0.1 in 2 of 3 minutes'
+    """
+    taken = [minute.others_cpu for minute in minutes if minute.others_cpu is not None]
+    most = max(taken, default=0.0)
+    if most <= OTHERS_CORES:
+        return None
+    times = sum(cores > OTHERS_CORES for cores in taken)
+    unit = "minutes" if interval_s == 60.0 else "intervals"
+    return f"other work took up to {most:.1f} cores, and more than {OTHERS_CORES} in {times} of {len(taken)} {unit}"
 
 
 def _events(minutes: Sequence[Minute]) -> str | None:

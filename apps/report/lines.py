@@ -62,6 +62,7 @@ MEASURES = (
     Measure("mhz", "Clock", "MHz", 0),
     Measure("memory_mb", "Memory", "MB", 1),
     Measure("watts", "Power", "W", 1),
+    Measure("others_cpu", "Others' work", "cores", 2),
 )
 
 

@@ -22,6 +22,7 @@ MINUTE = (
     ("MHz", "mhz", 0),
     ("W", "watts", 1),
     ("throttled", "throttled", 0),
+    ("others' work, cores", "others_cpu", 2),
 )
 """Heading, field and digits of a soak's columns."""
 

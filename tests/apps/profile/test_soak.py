@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ def test_six_intervals_of_a_source_that_starts_again(tiny_model: Path) -> None:
     assert told[-1] == found
     assert all(minute.fps > 0 and 0 < minute.p50_ms <= minute.p99_ms for minute in found.minutes)
     assert all(minute.memory_mb > 10 for minute in found.minutes)
+    assert all(minute.others_cpu is not None and minute.others_cpu >= 0 for minute in found.minutes)
     assert (found.label, found.source, found.interval_s) == ("tiny", "drive seed 1", SHORT)
     assert "FPS in the first 0.05 s" in found.verdict
     profile = Profile("soak", {}, (), soak=found)
@@ -235,13 +236,25 @@ def test_growth_is_by_the_minute_whatever_the_interval() -> None:
 
 
 def test_a_slower_run_is_laid_to_what_the_machine_tells() -> None:
-    assert cause(minutes(30.0, 20.0), None) == ", and the machine does not tell why"
-    assert cause(minutes(30.0, 20.0, mhz=1100.0), 0.02) == ", while the clock fell from 1.5 to 1.1 GHz at 60 °C"
-    assert cause(minutes(30.0, 20.0, mhz=1100.0, celsius=86.0, throttled=3), 0.8) == (
+    assert cause(minutes(30.0, 20.0)) == ", and the machine does not tell why"
+    clock = ", while the clock fell from 1.5 to 1.1 GHz at 60 °C"
+    assert cause(minutes(30.0, 20.0, mhz=1100.0, others_cpu=0.02)) == clock
+    assert cause(minutes(30.0, 20.0, mhz=1100.0, celsius=86.0, throttled=3, others_cpu=0.8)) == (
         ", while the clock fell from 1.5 to 1.1 GHz at 86 °C and the CPU throttled 3 times"
         " and other work took 0.8 cores: throttled by heat"
     )
-    assert cause(minutes(30.0, 20.0, throttled=1), None) == ", while the CPU throttled 1 time"
+    assert cause(minutes(30.0, 20.0, throttled=1)) == ", while the CPU throttled 1 time"
+
+
+def test_other_work_is_a_cause_only_where_it_grew_and_is_told_of_an_even_run_too() -> None:
+    busy = [replace(minute, others_cpu=0.8) for minute in minutes(30.0, 20.0)]
+
+    assert cause(busy) == ", and the machine does not tell why"
+    assert cause([replace(busy[0], others_cpu=0.6), busy[1]]) == ", while other work took 0.8 cores"
+    told = "other work took up to 0.8 cores, and more than 0.1 in 2 of 2"
+    assert told + " minutes; p99" in soak_verdict(busy)
+    assert told + " intervals; p99" in soak_verdict([busy[0], replace(busy[0], minute=2)], interval_s=15.0)
+    assert "other work" not in soak_verdict([replace(minute, others_cpu=0.1) for minute in busy])
 
 
 def test_throttling_is_told_of_an_even_run_too() -> None:
