@@ -8,15 +8,13 @@ between its two marks. What `--out` holds already is not measured again. The mac
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
+
+from docs_parts import ROOT, run_edge_seg, write_part
 
 from edge_seg.files import write_whole
 
-ROOT = Path(__file__).parents[2]
 MODELS = ("edge-seg-n", "edge-seg-n-fp32", "edge-seg-s", "edge-seg-s-fp32")
-BEGIN, END = "<!-- profile: begin, written by tests/bench/rebuild.py -->\n", "<!-- profile: end -->\n"
 
 
 def main() -> None:
@@ -25,16 +23,13 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("profile"))
     options = parser.parse_args()
-    words = ["profile", *MODELS, "--runtimes", "all", "--data", options.data, "--layers", "--out", str(options.out)]
-    program = "import sys; sys.argv[0] = 'edge-seg'; from edge_seg.apps.cli import main; main()"
-    subprocess.run([sys.executable, "-c", program, *words], check=True)
+    run_edge_seg("profile", *MODELS, "--runtimes", "all", "--data", options.data, "--layers", "--out", str(options.out))
     html, markdown = (
         without_paths((options.out / f"profile.{suffix}").read_text(encoding="utf-8"), options.data, options.out)
         for suffix in ("html", "md")
     )
     write_whole(ROOT / "docs" / "profile.html", html.encode())
-    page = ROOT / "docs" / "benchmarks.md"
-    write_whole(page, put_between(page.read_text(encoding="utf-8"), section_of(markdown)).encode())
+    write_part("profile", section_of(markdown), by="rebuild.py")
 
 
 def without_paths(report: str, data: str, out: Path) -> str:
@@ -51,20 +46,11 @@ def section_of(report: str) -> str:
     """The report's parts up to the layers, one level of headings down, with machine and command.
 
     >>> section_of("# Accuracy\\n\\nBest.\\n\\n## Rows\\n\\nR\\n\\n## Layers: a\\n\\nL\\n\\n## Machine\\n\\nM\\n")
-    'Best.\\n\\n### Rows\\n\\nR\\n\\n### Machine\\n\\nM\\n'
+    'Best.\\n\\n### Rows\\n\\nR\\n\\n### Machine\\n\\nM'
     """
     head, *sections = report.split("\n## ")
     kept = [head.partition("\n")[2], *(f"### {part}" for part in sections if not part.startswith("Layers: "))]
-    return "".join(f"{part.strip()}\n\n" for part in kept).rstrip("\n") + "\n"
-
-
-def put_between(page: str, section: str) -> str:
-    """The page with what stands between its marks replaced."""
-    before, _, rest = page.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise SystemExit(f"docs/benchmarks.md has lost its marks: {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{section}\n{END}{after}"
+    return "\n\n".join(part.strip() for part in kept)
 
 
 if __name__ == "__main__":

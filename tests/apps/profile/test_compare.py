@@ -1,15 +1,16 @@
 """What became worse between two profiles, and what is only noise."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edge_seg.apps.profile.compare import ALL_ROWS, Change, compare_profiles
+from edge_seg.apps.profile.compare import ALL_ROWS, SPEEDS, Change, compare_profiles
 from edge_seg.apps.profile.rows import Accuracy, Latency, LoopSpeed, Profile, Row
-from edge_seg.bootstrap import class_iou
+from edge_seg.bootstrap import class_iou, session_scatter
 from edge_seg.errors import DataError
 from edge_seg.metrics import Percentiles
 
@@ -23,7 +24,7 @@ SAME_BUILD = {
     "edge-seg-s-fp32, onnxruntime": (24.88, 23.26, 24.39),
     "edge-seg-s-fp32, openvino": (31.36, 26.40, 26.26),
 }
-"""p50 of three profiles of the same files on the same machine, as docs/benchmarks.md shows them."""
+"""p50 of three profiles of the same files on one machine: the Xeon's of which docs/profile.md tells."""
 STEADY = {label for label, times in SAME_BUILD.items() if max(times) < 1.1 * min(times)}
 PAIRS = list(itertools.permutations(range(3), 2))
 
@@ -95,6 +96,18 @@ def found_of(old: Sequence[int], new: Sequence[int], times: float) -> list[str]:
         for row in SAME_BUILD
         if worse_of(compare_profiles(before, [profile_of(number, slow=row, times=times) for number in new])) == {row}
     ]
+
+
+def test_what_is_usual_of_p50_is_what_profiles_of_one_build_spread_by() -> None:
+    def spread(labels: Iterable[str]) -> float:
+        squares, freedom = session_scatter(np.log([SAME_BUILD[label] for label in labels]))
+        return math.sqrt(squares / freedom)
+
+    usual = next(speed.usual for speed in SPEEDS if speed.what == "p50 ms")
+
+    assert spread(STEADY) == pytest.approx(0.025, abs=5e-4)
+    assert spread(SAME_BUILD) == pytest.approx(0.048, abs=5e-4)
+    assert spread(STEADY) < usual < spread(SAME_BUILD)
 
 
 def test_a_row_that_became_slower_is_found_between_them() -> None:
