@@ -84,9 +84,9 @@ def _loop_disturbed(row: Row) -> str | None:
 
 
 SPEEDS = (
-    # Measured: p50 of three profiles of one build, twice, spread by 0.048 and 0.019 (docs/profile.md says where). Assumed:
-    # that of the tail and of the loop, which depend on fewer calls and are taken to spread more; to be measured with
-    # tests/bench/profile_honesty.py repeat. `margin` and `together` are chosen: what is worth stopping a CI for.
+    # Measured: p50 of three profiles of one build, on two machines, spread by 0.048 and 0.019 (docs/profile.md).
+    # Assumed: that of the tail and of the loop, which depend on fewer calls and are taken to spread more, until
+    # tests/bench/profile_honesty.py repeat has told. `margin` and `together` are chosen: worth stopping a CI for.
     Speed("p50 ms", _p50, margin=1.05, together=1.15, usual=0.04, error=_p50_error),
     Speed("p95 ms", _p95, margin=1.15, together=1.25, usual=0.06),
     Speed(

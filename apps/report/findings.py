@@ -155,7 +155,9 @@ class Shares:
         return f"Of the time: {told}. {self.island_words()}" if told else self.island_words()
 
     def island_words(self) -> str:
-        """How many float islands there are, and what they take."""
+        """How many float islands there are, and what they take; where nothing is INT8, there can be none."""
+        if not self.int8:
+            return "No layer computes in INT8."
         count = f"{self.islands or 'No'} float island{'' if self.islands == 1 else 's'} between INT8 layers"
         return count + (f", {percent(self.island)} of the time." if self.islands else ".")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge_seg.apps.profile.rows import Layers, Minute, Roof, Soak
 from edge_seg.apps.report.findings import Position, position
 from edge_seg.apps.report.svg import (
+    BOLD_PX,
     Box,
     Mark,
     Scale,
@@ -32,6 +33,7 @@ LEAST_SPAN = 0.2
 ROOF_WIDE_PX, ROOF_NARROW_PX = (700.0, 420.0), (358.0, 330.0)
 NAMED_LAYERS = 5
 MOST_LABEL_PX = 170.0
+SLOPE_STEP_PX = 6.0
 PRECISION_COLOURS = {"int8": 0, "f32": 2, "bf16": 3, "f16": 5}
 OTHER_COLOUR = 7
 
@@ -149,7 +151,8 @@ def roofline(
     marks = [Mark(scales[0](p.intensity), scales[1](p.reached), _radius(p, places)) for p in places]
     parts += [_layer_mark(place, mark) for place, mark in zip(places, marks, strict=True)]
     names, taken = _roof_names(peaks, roof, scales, field=field, marks=marks)
-    parts += [names, _layer_names(places, marks, field, roofs=taken)]
+    slope = _slope_boxes(start, max(peaks.values()), roof.gb_per_s, scales)
+    parts += [names, _layer_names(places, marks, field, roofs=taken, slope=slope)]
     told = "; ".join(f"{p.layer.name} {compact(p.reached)} at {compact(p.intensity)}" for p in _slowest(places))
     description = f"GMAC a second at MAC a byte of the layers that take longest: {told}."
     return picture(*size, *parts, name=name, title=title, description=description, class_=f"roofline {class_}")
@@ -166,11 +169,11 @@ def _roof_names(
     parts, boxes, free_from = [], [], 0.0
     for precision, peak in peaks.items():
         words = f"{precision} {compact(peak)} GMAC/s"
-        left, levels = field.right - width_px(words, 13.0), [max(up(peak) + off, free_from) for off in (-6, 14)]
+        left, levels = field.right - width_px(words, BOLD_PX), [max(up(peak) + off, free_from) for off in (-6, 14)]
         places = [Box(left, y - 12, field.right, y + 3) for y in levels]
         box = next((box for box in places if not any(box.meets(mark.box) for mark in marks)), places[0])
         parts.append(text(words, field.right, box.bottom - 3, anchor="end", class_="label on-front"))
-        boxes += [box, Box(across(peak / roof.gb_per_s), up(peak) - 1, field.right, up(peak) + 1)]
+        boxes += [box.with_gap(), Box(across(peak / roof.gb_per_s), up(peak) - 1, field.right, up(peak) + 1)]
         free_from = box.bottom + 12
     return "".join(parts), boxes
 
@@ -202,6 +205,16 @@ def _roof_line(
     return element("path", d=line, class_=f"{colour_of(precision)} roof")
 
 
+def _slope_boxes(start: float, peak: float, gb_per_s: float, scales: tuple[Scale, Scale]) -> list[Box]:
+    """The slope of the memory up to the highest roof, as small boxes in a row."""
+    across, up = scales
+    (x, y), (end_x, end_y) = (across(start), up(start * gb_per_s)), (across(peak / gb_per_s), up(peak))
+    count = max(1, math.ceil(max(abs(end_x - x), abs(end_y - y)) / SLOPE_STEP_PX))
+    places = [(x + (end_x - x) * part / count, y + (end_y - y) * part / count) for part in range(count + 1)]
+    half = SLOPE_STEP_PX / 2
+    return [Box(a - half, b - half, a + half, b + half) for a, b in places]
+
+
 def colour_of(precision: str) -> str:
     """The class of a precision's colour."""
     return f"c{PRECISION_COLOURS.get(precision, OTHER_COLOUR)}"
@@ -223,15 +236,21 @@ def _slowest(places: Sequence[Position]) -> list[Position]:
     return sorted(places, key=lambda place: -place.layer.ms)[:NAMED_LAYERS]
 
 
-def _layer_names(places: Sequence[Position], marks: Sequence[Mark], field: Box, *, roofs: Sequence[Box]) -> str:
-    """The names of the layers that take longest, each where it hides neither a mark nor a roof's name."""
+def _layer_names(
+    places: Sequence[Position], marks: Sequence[Mark], field: Box, *, roofs: Sequence[Box], slope: Sequence[Box]
+) -> str:
+    """The names of the layers that take longest, each where it hides neither a mark nor a roof's name.
+
+    A name may cross the slope where nothing else is free: its halo keeps it legible.
+    """
     taken = [mark.box for mark in marks] + list(roofs)
     slowest = sorted(zip(places, marks, strict=True), key=lambda pair: -pair[0].layer.ms)[:NAMED_LAYERS]
     parts = []
     for place, mark in slowest:
         words = fit(place.layer.name, MOST_LABEL_PX)
-        box = free_box((width_px(words), 15.0), mark, taken, inside=field)
+        free = (free_box((width_px(words), 15.0), mark, [*taken, *lines], inside=field) for lines in (slope, []))
+        box = next(filter(None, free), None)
         if box is not None:
-            taken.append(box)
+            taken.append(box.with_gap())
             parts.append(label(words, box, mark, class_="below"))
     return "".join(parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge_seg.apps.profile.pareto import COSTS, front
 from edge_seg.apps.profile.rows import Row
 from edge_seg.apps.report.svg import (
+    BOLD_PX,
     Box,
     Mark,
     Scale,
@@ -31,7 +32,7 @@ LOGARITHMIC_FROM = 6.0
 """Where the dearest row costs so many times the cheapest one, the axis is logarithmic."""
 LEAST_SPAN = 0.01
 """Of mIoU that the axis shows: rows that differ by nothing do not look far apart."""
-LABEL_PX, MARK_PX, LETTER_PX, BOLD_PX = 15.0, 8.0, 12.0, 13.0
+LABEL_PX, MARK_PX, LETTER_PX = 15.0, 8.0, 12.0
 MOST_LABEL_PX = 230.0
 
 SHAPES = (0, 4, 3, 5, -3, 8)
@@ -184,7 +185,7 @@ def _labels(points: Sequence[Point], scales: tuple[Scale, Scale], field: Box, *,
         for words, lines in [(long_label, steps)] * wide + [(number, steps), (number, [])]:
             box = free_box((width_px(words, letter_px), LABEL_PX), mark, [*taken, *lines], inside=field)
             if box is not None:
-                taken.append(box)
+                taken.append(box.with_gap())
                 parts.append(label(words, box, mark, class_="on-front" if point.on_front else "below"))
                 break
     return "".join(parts)

@@ -11,6 +11,10 @@ Scale = Callable[[float], float]
 NARROW, WIDE = "iljtfrI.,:;'|!()[]/ ", "mwMW@%—"
 LETTER_EM, NARROW_EM, WIDE_EM, CAPITAL_EM, FOREIGN_EM = 0.57, 0.34, 0.9, 0.7, 1.0
 """Widths of letters in Arial and its like, rounded up: no browser is asked, and nothing may overlap."""
+BOLD_PX = 14.0
+"""The size at which plain letters are as wide as bold ones of 12 px."""
+GAP_PX = 8.0
+"""Between two names: fonts wider than Arial, as many Linux machines have, take some of it."""
 
 
 def element(name: str, *content: str, **attributes: str | float | None) -> str:
@@ -154,6 +158,10 @@ class Box:
     top: float
     right: float
     bottom: float
+
+    def with_gap(self) -> "Box":
+        """The box of a name with the room beside it that keeps two names from being read as one."""
+        return Box(self.left - GAP_PX, self.top, self.right + GAP_PX, self.bottom)
 
     def meets(self, other: "Box") -> bool:
         """True where the two overlap."""

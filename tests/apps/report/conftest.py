@@ -1,5 +1,6 @@
 """Made-up profiles: what the reports are tested on."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -95,6 +96,17 @@ def make_row() -> MakeRow:
 def make_accuracy() -> Callable[..., Accuracy]:
     """`build_accuracy`, for tests that need classes of their own."""
     return build_accuracy
+
+
+@pytest.fixture
+def table_rows() -> Callable[[str, str], list[str]]:
+    """A function that gives the lines of the first table of a section of a page, as markup."""
+
+    def find(text: str, section: str) -> list[str]:
+        part = text.partition(f'aria-labelledby="{section}"')[2].partition("</table>")[0]
+        return re.findall("<tr.*?</tr>", part.partition("<tbody>")[2])
+
+    return find
 
 
 @pytest.fixture(scope="session")

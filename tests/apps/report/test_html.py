@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from edge_seg.apps.profile.rows import Accuracy, Profile, Roof, Row
+from edge_seg.apps.profile.rows import Accuracy, Profile, Row
 from edge_seg.apps.report.bars import span_ms
 from edge_seg.apps.report.html import to_html
-from edge_seg.apps.report.style import DARK, LIGHT, STYLE
 
 EMPTY = {"meta"}
+TableRows = Callable[[str, str], list[str]]
 SECTIONS = ["front", "rows", "loop", "classes", "int8", "layers", "soak", "machine"]
 
 
@@ -135,13 +135,7 @@ def test_tables_have_headings_for_rows_and_columns(profile: Profile) -> None:
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 
-def table_rows(text: str, section: str) -> list[str]:
-    """The lines of the first table of a section, as markup."""
-    part = text.partition(f'aria-labelledby="{section}"')[2].partition("</table>")[0]
-    return re.findall("<tr.*?</tr>", part.partition("<tbody>")[2])
-
-
-def test_the_table_tells_standing_disturbance_and_error(profile: Profile) -> None:
+def test_the_table_tells_standing_disturbance_and_error(profile: Profile, table_rows: TableRows) -> None:
     rows = table_rows(to_html(profile), "rows")
 
     assert len(rows) == len(profile.rows)
@@ -153,7 +147,7 @@ def test_the_table_tells_standing_disturbance_and_error(profile: Profile) -> Non
     assert "0.6431" in rows[4] and "8.40" in rows[4] and "84.0" in rows[4]
 
 
-def test_the_front_is_told_step_by_step(profile: Profile) -> None:
+def test_the_front_is_told_step_by_step(profile: Profile, table_rows: TableRows) -> None:
     rows = table_rows(to_html(profile), "front")
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
 
@@ -255,72 +249,3 @@ def test_all_waterfalls_have_one_scale(profile: Profile) -> None:
 
     assert span_ms(loops) == pytest.approx(2.9 + 0.8 + slowest["infer"].p95)
     assert len(re.findall(r">Stages of \d", to_html(profile))) == len(loops)
-
-
-def test_layers_under_the_roof_say_what_binds_them(profile: Profile) -> None:
-    rows = table_rows(to_html(profile), "layers")
-
-    assert len(rows) == 10
-    assert "/head/resize" in rows[0] and rows[0].endswith(
-        '<td class="n">18.2</td><td class="n">18 %</td><td>memory</td></tr>'
-    )
-    assert rows[2].endswith("<td>arithmetic</td></tr>")
-
-
-def test_roofs_that_are_near_each_other_have_names_apart(profile: Profile) -> None:
-    (layers, *_) = profile.layers
-    roof = Roof({"int8": 900.0, "bf16": 880.0, "f32": 870.0, "f16": 0.0}, 41.0)
-    text = to_html(replace(profile, layers=(replace(layers, roof=roof),)))
-    heights = [
-        float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="end" class="label on-front">\w+ \d+ GMAC/s', text)
-    ]
-
-    assert len(heights) == 6
-    assert all(
-        below - above >= 15 for above, below in [*itertools.pairwise(heights[:3]), *itertools.pairwise(heights[3:])]
-    )
-    nothing = to_html(replace(profile, layers=(replace(layers, roof=Roof({}, 0.0)),)))
-    assert "Roofline" not in nothing and "/head/resize" in nothing
-
-
-def test_a_soak_is_shaded_where_the_machine_throttled(profile: Profile) -> None:
-    text = to_html(profile)
-
-    assert text.count('class="throttled"') == 6
-    assert "Shaded minutes: the machine throttled." in text
-    assert "83.0 → 69.3" in text
-    assert profile.soak
-    cool = tuple(replace(m, throttled=0, celsius=None) for m in profile.soak.minutes)
-    cold = to_html(replace(profile, soak=replace(profile.soak, minutes=cool)))
-    assert 'class="throttled"' not in cold and "Temperature" not in cold
-
-
-def test_a_short_soak_has_intervals_and_no_minutes(profile: Profile) -> None:
-    assert profile.soak
-    short = replace(profile.soak, interval_s=15.0, minutes=profile.soak.minutes[-6:], verdict="Steady.")
-    text = to_html(replace(profile, soak=short)).partition('aria-labelledby="soak"')[2].partition("</section>")[0]
-
-    assert "edge-seg-s, openvino on drive seed 1, 6 intervals of 15 s." in text
-    assert "Shaded intervals of 15 s: the machine throttled." in text
-    assert "FPS by interval of 15 s" in text and "in the first interval of 15 s" in text
-    assert "minute" not in text
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance as WCAG 2.2 defines it."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
-def test_contrast_suffices(colours: dict[str, str]) -> None:
-    def contrast(one: str, other: str) -> float:
-        low, high = sorted((luminance(colours[one]), luminance(colours[other])))
-        return (high + 0.05) / (low + 0.05)
-
-    for ground in ("page", "panel"):
-        assert all(contrast(text, ground) >= 4.5 for text in ("ink", "dim", "accent", "lost"))
-        assert all(contrast(mark, ground) >= 3 for mark in ("won", *(f"c{i}" for i in range(8))))
-    assert LIGHT.keys() == DARK.keys()
-    assert set(re.findall(r"var\(--(\w+)\)", STYLE)) - {"c"} <= LIGHT.keys()

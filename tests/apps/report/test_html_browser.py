@@ -1,13 +1,14 @@
 """The HTML report in a real browser: headless Chromium, driven over its own pipe, with the standard library alone."""
 
 import base64
+import itertools
 import json
 import os
 import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ class Browser:
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def value(self, expression: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """What a line of JavaScript gives in the page: the browser's, which no policy of the page's stops."""
+        """What JavaScript gives in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"]["value"]
@@ -131,22 +132,8 @@ def open_browser(folder: Path) -> Iterator[Browser]:
                 os.close(read)
 
 
-LOOKED_AT = """({
-    page: [document.documentElement.scrollWidth, document.documentElement.clientWidth],
-    rows: (box => [box.scrollWidth, box.clientWidth])(document.querySelector(".rows")),
-    wide: [...document.querySelectorAll("#front ~ figure svg.wide")].map(svg => svg.getBoundingClientRect().width),
-    narrow: [...document.querySelectorAll("#front ~ figure svg.narrow")].map(svg => svg.getBoundingClientRect().width),
-    letters: [...document.querySelectorAll("svg text")].filter(text => text.getClientRects().length)
-        .map(text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a),
-    labels: [...document.querySelectorAll("svg")].filter(svg => svg.getClientRects().length)
-        .map(svg => [...svg.querySelectorAll(".label")].map(label => label.getBoundingClientRect())
-            .map(box => [box.x, box.y, box.right, box.bottom])),
-    overfull: [...document.querySelectorAll("th, td")].filter(cell => cell.scrollWidth > cell.clientWidth + 1).length,
-    names: [...document.querySelectorAll(".long")].map(name => name.getBoundingClientRect().height),
-    title: document.title,
-    scripts: document.scripts.length,
-    mode: document.compatMode,
-})"""
+LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
+"""What is measured of a page: JavaScript, the browser's, which no policy of the page's stops."""
 PAPER = """({
     ground: getComputedStyle(document.body).backgroundColor,
     links: getComputedStyle(document.querySelector("nav")).display,
@@ -155,10 +142,13 @@ PAPER = """({
 
 @dataclass(frozen=True)
 class Visit:
-    """A page in a window of some width: what the browser measured, asked for and complained about, and showed."""
+    """A page in a window of some width: what the browser measured by day and by night, asked for and complained about,
+    and showed.
+    """
 
     address: str
     found: dict[str, Any]
+    by_night: dict[str, Any]
     asked: list[str]
     complaints: list[dict[str, Any]]
     light: np.ndarray
@@ -200,19 +190,20 @@ def visits(profile: Profile, evil_profile: Profile, tmp_path_factory: pytest.Tem
 def visit(browser: Browser, page: Path, width: int) -> Visit:
     """Open a page by day, look at it, and once more by night."""
     browser.open(page, width)
-    found, light = browser.value(LOOKED_AT), browser.picture()
+    found, light = browser.value(LOOK), browser.picture()
     browser.emulate(scheme="dark")
-    dark = browser.picture()
+    by_night, dark = browser.value(LOOK), browser.picture()
     asked = [event["request"]["url"] for event in browser.seen("Network.requestWillBeSent")]
     complaints = browser.seen("Log.entryAdded") + browser.seen("Runtime.exceptionThrown")
-    return Visit(page.as_uri(), found, asked, complaints, light, dark)
+    return Visit(page.as_uri(), found, by_night, asked, complaints, light, dark)
 
 
 def test_no_page_scrolls_sideways(visits: Visits) -> None:
     for pages in (visits.ordinary, visits.evil):
         for width, seen in pages.items():
-            whole, shown = seen.found["page"]
-            assert whole <= shown <= width
+            for whole, shown in (seen.found["page"], seen.by_night["page"]):
+                assert whole <= shown <= width
+            assert seen.found["outside"] == []
 
 
 def test_the_wide_table_fits_a_desk_and_scrolls_in_its_own_box_on_a_phone(visits: Visits) -> None:
@@ -240,14 +231,32 @@ def test_letters_are_large_enough_to_read(visits: Visits) -> None:
         assert min(seen.found["letters"]) >= (8.5 if width == TABLET else 9.5)
 
 
-def test_names_in_a_picture_do_not_overlap(visits: Visits) -> None:
+def test_words_in_a_picture_do_not_overlap(visits: Visits) -> None:
+    for seen in visits.all:
+        assert sum(map(len, seen.found["texts"])) > 100
+        for texts in seen.found["texts"]:
+            for (words, *box), (others, *other) in itertools.combinations(texts, 2):
+                assert are_apart(box, other, by=-1), (seen.address, words, others)
+
+
+def test_names_in_a_picture_cannot_be_taken_for_one(visits: Visits) -> None:
     for seen in visits.all:
         assert sum(map(len, seen.found["labels"])) > 10
         for names in seen.found["labels"]:
-            for index, (left, top, right, bottom) in enumerate(names):
-                for x, y, end_x, end_y in names[:index]:  # a box has blank edges above and below the letters
-                    apart = right <= x + 1 or end_x <= left + 1 or bottom <= y + 3 or end_y <= top + 3
-                    assert apart, (seen.address, names[index])
+            assert all(are_apart(one, other, by=3) for one, other in itertools.combinations(names, 2)), seen.address
+
+
+def are_apart(one: Sequence[float], other: Sequence[float], *, by: float) -> bool:
+    """True for boxes that are `by` pixels apart, side by side; a box has blank edges above and below the letters."""
+    (left, top, right, bottom), (x, y, end_x, end_y) = one, other
+    return right + by <= x or end_x + by <= left or bottom <= y + 3 or end_y <= top + 3
+
+
+def test_all_words_stand_out_by_day_and_by_night(visits: Visits) -> None:
+    for seen in visits.all:
+        for found in (seen.found, seen.by_night):
+            assert len(found["contrasts"]) > 200
+            assert [(words, ratio) for words, ratio in found["contrasts"] if ratio < 4.5] == []  # WCAG 2.2, 1.4.3
 
 
 def test_nothing_is_asked_for_and_no_script_runs(visits: Visits) -> None:
