@@ -4,7 +4,8 @@
 
 Profiles the bundled nets on every run-time, with layers; writes docs/profile.html, and the rows into docs/benchmarks.md
 between its two marks. What `--out` holds already is not measured again. The machine has to be quiet. Where the data and
-`--out` lie is left out of what is written: it says camvid:CamVid and profile.
+`--out` lie is left out of what is written: it says camvid:CamVid and profile. Then take the README's pictures anew:
+tests/bench/screenshots.py.
 """
 
 import argparse
