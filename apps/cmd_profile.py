@@ -92,14 +92,14 @@ def profile(
     extras = Extras(layers, None if soak is None else _seconds(soak))
     numbers = {"batches": _whole(batch, "--batch", 1), "threads": _whole(threads, "--threads", 0)}
     _check_inputs(data, source)
-    check_folder(out)
     planned = _planned(models, _split(sizes, "--sizes"), calib, out)
     artefacts = [(one.name, one.path) for one in planned] or [(model, find_model(model)) for model in models]
     rows = combine(artefacts, _split(runtimes, "--runtimes"), **numbers)
     plan = Plan(rounds, ROUND_S, source or data or DEFAULT_SOURCE, frames, data)
     command = shlex.join(["edge-seg", *sys.argv[1:]])
-    with ended_by_signals():
+    with ended_by_signals(), telling_what_is_kept(out):
         if planned:
+            check_folder(out)
             rows = make_rows(planned, rows, plan, out, command)
         found = profile_all(rows, plan, out, extras, command)
     _print_profile(found, out, pick, as_json=as_json)
@@ -144,6 +144,17 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def telling_what_is_kept(out: Path) -> Iterator[None]:
+    """Say, where a signal ends the block, that the same line goes on with what was measured so far."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if (out / "profile.json").is_file():
+            print(f"Stopped. {out / 'profile.json'} keeps what was measured; the same line goes on.", file=sys.stderr)
+        raise
 
 
 def _planned(models: Sequence[str], sizes: Sequence[str], calib: str | None, out: Path) -> "list[Sized]":

@@ -144,7 +144,7 @@ def _check_alike(profiles: Sequence[Profile]) -> None:
         for profile in profiles:
             if profile.settings.get(name) != first.get(name):
                 raise DataError(
-                    f"The profiles have another {name}: {first.get(name)}, and then {profile.settings.get(name)}. "
+                    f"The profiles differ in {name}: {first.get(name)}, and then {profile.settings.get(name)}. "
                     "Profile both alike."
                 )
 

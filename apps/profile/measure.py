@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_seg.apps.profile.judge import judge
 from edge_seg.apps.profile.loops import PASSES, loop_rows
 from edge_seg.apps.profile.rounds import time_rows
-from edge_seg.apps.profile.rows import Accuracy, Row
+from edge_seg.apps.profile.rows import NOT_JUDGED, Accuracy, Row
 from edge_seg.apps.profile.store import key_of
 from edge_seg.errors import EdgeSegError
 
@@ -86,7 +86,7 @@ def _with_accuracy(
         try:
             judged[key] = judge(Path(row.path), row.runtime, plan.data)
         except EdgeSegError as error:
-            judged[key] = f"Accuracy not measured: {error}"
+            judged[key] = f"{NOT_JUDGED}: {error}"
         on_step()
     found = judged[key]
     return replace(row, notes=(*row.notes, found)) if isinstance(found, str) else replace(row, accuracy=found)

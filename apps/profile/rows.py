@@ -6,6 +6,9 @@ from typing import Any
 
 from edge_seg.metrics import Percentiles
 
+NOT_JUDGED = "Accuracy not measured"
+"""How a note begins that says why a labelled set gave no accuracy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -103,6 +106,11 @@ class Row:
     def fps(self) -> float | None:
         """Frames a second end to end."""
         return None if self.loop is None else self.loop.fps
+
+    @property
+    def is_unjudged(self) -> bool:
+        """True where the set that was given could not be judged on; a note says why."""
+        return any(note.startswith(NOT_JUDGED) for note in self.notes)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from edge_seg.apps.profile.loops import PASSES, frames_a_turn
 from edge_seg.apps.profile.measure import Plan, measure, resume
 from edge_seg.apps.profile.rows import Layers, Minute, Profile, Row, Soak
 from edge_seg.apps.profile.soak import soak
-from edge_seg.apps.profile.store import kept_profile, key_of, soak_writer, write_profile, write_reports
+from edge_seg.apps.profile.store import check_folder, kept_profile, key_of, soak_writer, write_profile, write_reports
 from edge_seg.apps.progress import progress
 from edge_seg.devices.telemetry import describe as describe_machine
 from edge_seg.devices.watch import tell_others
@@ -49,13 +49,14 @@ def profile_all(rows: Sequence[Row], plan: Plan, folder: Path, extras: Extras, c
     """Measure what an earlier run in `folder` did not, and write profile.json, .csv, .md and .html there.
 
     ModelError where no combination can be opened at all, and, once what there is has been written, where none gave
-    anything.
+    anything. SinkError where nothing can be written.
     """
     machine = machine_of_today()
     settings = settings_of(plan, machine)
     kept = kept_profile(folder, settings)
     rows = [describe(row) for row in rows]
     _check_rows(rows, extras)
+    check_folder(folder)  # before minutes of work, and after what may be mistyped: no empty folder stays
     others = [] if kept is None else _not_asked(kept.rows, rows)
     rows = resume(rows, kept.rows if kept else ())
     known = Profile("", {}, ()) if kept is None else kept

@@ -99,13 +99,14 @@ def about(rows: Sequence[Row]) -> str:
 
 def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
     """The columns that are not empty in all rows, and those that say so."""
-    told = [column if any(column.cell(row) for row in rows) else _missing(column) for column in COLUMNS]
+    told = [column if any(column.cell(row) for row in rows) else _missing(column, rows) for column in COLUMNS]
     return tuple(column for column in told if any(column.cell(row) for row in rows))
 
 
-def _missing(column: Column) -> Column:
-    """The column with what stands in each cell where no row has a value."""
-    return replace(column, value=lambda row: column.missing)
+def _missing(column: Column, rows: Sequence[Row]) -> Column:
+    """The column with what stands in each cell where no row has a value: no data, or data that gave none."""
+    word = "not measured" if column.missing and any(row.is_unjudged for row in rows) else column.missing
+    return replace(column, value=lambda row: word)
 
 
 @dataclass(frozen=True, slots=True)

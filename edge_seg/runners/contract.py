@@ -44,7 +44,8 @@ def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in metadata:
         raise ModelError(
-            f"{name} carries no edge-seg spec; its graph is {found}. Make one that does: edge-seg export CHECKPOINT.pt"
+            f"{name} carries no edge-seg spec; its graph is {found}. "
+            "Make one that does: edge-seg export CHECKPOINT.pt, or of another tool's net: edge-seg adopt NET.onnx"
         )
     spec = parse_spec(metadata[METADATA_KEY])
     height, width = spec.height, spec.width

@@ -218,7 +218,8 @@ def _other_name(model: onnx.ModelProto) -> None:
         (_other_name, r"another contract.\n  found:    picture: uint8"),
         (
             _without_spec,
-            r"carries no edge-seg spec; its graph is image: uint8 \[N, 72, 96, 3\] -> labels: uint8 \[N, 72, 96\]",
+            r"carries no edge-seg spec; its graph is image: uint8 \[N, 72, 96, 3\] -> labels: uint8 \[N, 72, 96\]"
+            r"\. Make one that does: edge-seg export CHECKPOINT.pt, or of another tool's net: edge-seg adopt NET.onnx",
         ),
         (_old_opset, "has opset 12; expected 13 to 23"),
         (_float_input, r"another contract.\n  found:    image: float \[N, 72, 96, 3\]"),

@@ -242,7 +242,7 @@ def test_profiles_of_other_data_or_other_models_are_told() -> None:
 
     with pytest.raises(DataError, match=r"was judged on set, 30 images, and then on set, 29, .* no comparison"):
         changes(old, other)
-    with pytest.raises(DataError, match="The profiles have another machine: one, and then None"):
+    with pytest.raises(DataError, match="The profiles differ in machine: one, and then None"):
         compare_profiles([Profile("", {}, (old,), settings={"machine": "one"})], [Profile("", {}, (old,))])
     assert old.latency_ms is not None
     few = replace(old, latency_ms=replace(old.latency_ms, rounds=(1.0, 2.0)))

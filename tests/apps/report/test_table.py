@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from edge_seg.apps.profile.rows import Profile, Row
+from edge_seg.apps.profile.rows import NOT_JUDGED, Profile, Row
 from edge_seg.apps.report.columns import COLUMNS, columns_of, standing
 from edge_seg.apps.report.table import profile_table
 
@@ -72,6 +72,13 @@ def test_where_no_row_has_an_accuracy_the_column_says_so(make_row: Callable[...,
     assert "mIoU" in text and text.count("no data") == 2
     assert "no data" not in "\n".join(lines_of(Profile("", {}, (*rows, make_row("judged"))), 160))
     assert columns_of(()) == ()
+
+
+def test_where_a_set_was_given_and_fits_no_model_the_column_does_not_say_no_data(make_row: Callable[..., Row]) -> None:
+    row = make_row(miou=None, notes=(f"{NOT_JUDGED}: set has other classes than the model.",))
+    text = "\n".join(lines_of(Profile("", {}, (row, make_row("other", miou=None))), 160))
+
+    assert text.count(" not measured") == 3 and "no data" not in text  # two cells and the note
 
 
 def test_a_disturbed_loop_is_told_below_the_table(make_row: Callable[..., Row]) -> None:
