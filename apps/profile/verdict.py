@@ -78,7 +78,9 @@ def cause(minutes: Sequence[Minute]) -> str:
     hot = (fell or events) and last.celsius is not None and last.celsius >= HOT_CELSIUS
     told = [_clock(first, last) if fell else None, _events(minutes), _more_others(first, last)]
     known = " and ".join(part for part in told if part)
-    return f", while {known}{': throttled by heat' if hot else ''}" if known else ", and the machine does not tell why"
+    if known:
+        return f", while {known}{': throttled by heat' if hot else ''}"
+    return ", beside other work all along" if tell_others(last.others_cpu) else ", and the machine does not tell why"
 
 
 def _clock(first: Minute, last: Minute) -> str:

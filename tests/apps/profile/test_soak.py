@@ -249,7 +249,7 @@ def test_a_slower_run_is_laid_to_what_the_machine_tells() -> None:
 def test_other_work_is_a_cause_only_where_it_grew_and_is_told_of_an_even_run_too() -> None:
     busy = [replace(minute, others_cpu=0.8) for minute in minutes(30.0, 20.0)]
 
-    assert cause(busy) == ", and the machine does not tell why"
+    assert cause(busy) == ", beside other work all along"
     assert cause([replace(busy[0], others_cpu=0.6), busy[1]]) == ", while other work took 0.8 cores"
     told = "other work took up to 0.8 cores, and more than 0.1 in 2 of 2"
     assert told + " minutes; p99" in soak_verdict(busy)
