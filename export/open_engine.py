@@ -1,15 +1,13 @@
 """An ONNX file on TensorRT in one call: its engine is built once into a cache, and opened."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_seg.errors import SinkError
 from edge_seg.export.build_engine import build_engine, tell_on_stderr
 from edge_seg.export.to_engine import BuildOptions
 from edge_seg.runners import Runner, open_runner
-from edge_seg.runners.engine_file import SUFFIX
+from edge_seg.runners.engine_file import SUFFIX, cache_folder
 from edge_seg.weights import find_model
 
 
@@ -29,19 +27,6 @@ def cached_engine(
     """
     source, wanted = find_model(str(model)), options or BuildOptions()
     place = f"{source.resolve()} {wanted.precision} {wanted.batch} {wanted.flags()}"
-    out = cache_folder() / f"{source.stem}-{hashlib.sha256(place.encode()).hexdigest()[:12]}{SUFFIX}"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(
-            f"{out.parent} cannot be made: {error.strerror}. Set XDG_CACHE_HOME, or build the engine by hand: "
-            f"edge-seg build {model} --out FILE.engine"
-        ) from None
+    out = cache_folder("engines") / f"{source.stem}-{hashlib.sha256(place.encode()).hexdigest()[:12]}{SUFFIX}"
     build_engine(source, out, wanted, tell=tell)
     return out
-
-
-def cache_folder() -> Path:
-    """Where engines are kept: below XDG_CACHE_HOME, or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "edge-seg" / "engines"

@@ -8,15 +8,23 @@ elsewhere, or one that is damaged, is told without loading it.
 import dataclasses
 import hashlib
 import json
+import os
+import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_seg.errors import ModelError
+from filelock import FileLock, Timeout
+
+from edge_seg.errors import ModelError, SinkError
 from edge_seg.files import check_path, read_text, write_whole
 from edge_seg.spec import ModelSpec, parse_spec
 
 SUFFIX = ".engine"
+
+LOCK_S = 60.0
+"""How long a reader waits for one who is writing the engine that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,11 @@ class Sidecar:
         return json.dumps(dataclasses.asdict(self), indent=1)
 
 
+def this_system() -> str:
+    """Operating system and kind of CPU, as a fingerprint has them: such as "Linux aarch64"."""
+    return f"{platform.system()} {platform.machine()}"
+
+
 def sidecar_of(path: Path) -> Path:
     """The name of an engine's sidecar.
 
@@ -122,10 +135,28 @@ def read_engine(path: Path) -> tuple[bytes, Sidecar]:
     return content, sidecar
 
 
+def read_whole_engine(path: Path) -> tuple[bytes, Sidecar]:
+    """As `read_engine`, but where the two are not of one build, once more after whoever is writing them now."""
+    try:
+        return read_engine(path)
+    except ModelError:
+        if not lock_of(path).is_file():  # nothing was ever built here
+            raise
+        with suppress(Timeout, OSError), FileLock(lock_of(path), timeout=LOCK_S):
+            return read_engine(path)
+        raise
+
+
+def lock_of(path: Path) -> Path:
+    """The file that is locked while the engine at `path` is built and written."""
+    return path.with_name(f".{path.name}.lock")
+
+
 def write_engine(path: Path, content: bytes, spec: ModelSpec, fingerprint: Fingerprint) -> None:
     """Write an engine and its sidecar; SinkError where that cannot be done.
 
     The engine last: between the two writes an engine of before has another hash than its sidecar says, and is refused.
+    Whoever holds the lock of `lock_of` may write; `read_whole_engine` waits for that.
     """
     sidecar = Sidecar(spec, fingerprint, sha256(content))
     write_whole(sidecar_of(path), sidecar.to_json().encode())
@@ -135,3 +166,20 @@ def write_engine(path: Path, content: bytes, spec: ModelSpec, fingerprint: Finge
 def sha256(content: bytes) -> str:
     """The hash by which files are told apart."""
     return hashlib.sha256(content).hexdigest()
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the user's cache, made where it is missing, below XDG_CACHE_HOME or ~/.cache.
+
+    SinkError where it cannot be made.
+    """
+    root = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(root) if root else Path.home() / ".cache") / "edge-seg" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"{folder} cannot be made: {error.strerror}. Set XDG_CACHE_HOME to a folder that is yours, or build the "
+            "engine by hand: edge-seg build MODEL.onnx --out FILE.engine"
+        ) from None
+    return folder

@@ -1,15 +1,18 @@
 """ONNX Runtime, on the CPU or by one of its providers for GPUs."""
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import TracebackType
 
+import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edge_seg.errors import MissingExtraError, ModelError
-from edge_seg.runners.contract import check_images, read_onnx_spec
+from edge_seg.runners.contract import check_contract, check_images, load_onnx
 from edge_seg.runners.cpu import lacks_vnni
+from edge_seg.runners.engine_file import cache_folder, sha256
 from edge_seg.types import UInt8Array
 
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
@@ -52,16 +55,41 @@ FALLBACKS = {CUDA: (CPU,), TENSORRT: (CUDA, CPU)}
 
 
 def open_session(
-    model: Path | bytes, options: ort.SessionOptions, name: str, *, provider: str = CPU
+    model: Path | bytes,
+    options: ort.SessionOptions,
+    name: str,
+    *,
+    provider: str = CPU,
+    settings: Mapping[str, str] | None = None,
 ) -> ort.InferenceSession:
-    """A session of one provider; another GPU provider, then the CPU's, takes what that cannot.
+    """A session of one provider with its `settings`; another GPU provider, then the CPU's, takes what that cannot.
 
     ModelError, which calls the model `name`, where ONNX Runtime cannot load it.
     """
     try:
-        return ort.InferenceSession(model, options, providers=[provider, *FALLBACKS.get(provider, ())])
+        providers = [(provider, dict(settings or {})), *FALLBACKS.get(provider, ())]
+        return ort.InferenceSession(model, options, providers=providers)
     except ORT_ERRORS as error:
         raise ModelError(f"ONNX Runtime {ort.__version__} cannot load {name}: {error}") from None
+
+
+def tensorrt_settings(path: Path, model: onnx.ModelProto) -> dict[str, str]:
+    """The TensorRT provider's settings for a file: engines and timings are kept, and its own types may be used.
+
+    Each file has a folder by its hash: the provider tells engines apart by file name, graph, versions and GPU, not by
+    weights. Its networks are weakly typed: without the flags the builder refuses Q/DQ nodes and FP16 tensors.
+    """
+    engines = cache_folder(f"onnxruntime-tensorrt/{ort.__version__}/{sha256(path.read_bytes())[:16]}")
+    short = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    half = any(weights.data_type == onnx.TensorProto.FLOAT16 for weights in model.graph.initializer)
+    return {
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(engines),
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": str(engines.parent),
+        "trt_int8_enable": str(short),
+        "trt_fp16_enable": str(half),
+    }
 
 
 def check_provider(provider: str) -> None:
@@ -92,10 +120,12 @@ class OrtRunner:
 
     def __init__(self, path: Path, threads: int = 0, *, provider: str = CPU, runtime: str = "onnxruntime") -> None:
         self.runtime = runtime
-        self.spec = read_onnx_spec(path)
+        model = load_onnx(path)
+        self.spec = check_contract(model, str(path))
         if provider != CPU:
             check_provider(provider)
-        self._session = open_session(path, session_options(threads), path.name, provider=provider)
+        settings = tensorrt_settings(path, model) if provider == TENSORRT else None
+        self._session = open_session(path, session_options(threads), path.name, provider=provider, settings=settings)
         if self._session.get_providers()[0] != provider:  # it goes on without one whose libraries do not load
             raise ModelError(
                 f"ONNX Runtime could not start {provider}; what it said stands above. CUDA, cuDNN and TensorRT must be "

@@ -1,0 +1,84 @@
+"""What ONNX Runtime's TensorRT provider is told of a file. It is not run here: it wants a GPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+
+from edge_seg.errors import SinkError
+from edge_seg.runners import open_runner
+from edge_seg.runners.contract import load_onnx
+from edge_seg.runners.ort_runner import tensorrt_settings
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "edge-seg" / "onnxruntime-tensorrt" / ort.__version__
+
+
+def settings_of(path: Path) -> dict[str, str]:
+    return tensorrt_settings(path, load_onnx(path))
+
+
+def test_engines_and_timings_are_kept_below_our_cache(tiny_model: Path, cache: Path) -> None:
+    found = settings_of(tiny_model)
+
+    assert found["trt_engine_cache_enable"] == found["trt_timing_cache_enable"] == "True"
+    assert Path(found["trt_engine_cache_path"]).parent == Path(found["trt_timing_cache_path"]) == cache
+    assert cache.is_dir()
+
+
+def test_other_weights_have_other_engines(tiny_model: Path, tmp_path: Path) -> None:
+    """The provider itself would take the engine of any file with this one's name and graph."""
+    model, other = load_onnx(tiny_model), tmp_path / tiny_model.name
+    weights = next(one for one in model.graph.initializer if one.data_type == onnx.TensorProto.FLOAT)
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) + np.float32(1), weights.name))
+    other.write_bytes(model.SerializeToString())
+
+    assert settings_of(other)["trt_engine_cache_path"] != settings_of(tiny_model)["trt_engine_cache_path"]
+    assert settings_of(tiny_model) == settings_of(tiny_model)
+
+
+def test_the_types_of_the_file_may_be_used(tiny_model: Path, tiny_int8_model: Path, tmp_path: Path) -> None:
+    model, half = load_onnx(tiny_model), tmp_path / "half.onnx"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float16), "half"))
+    half.write_bytes(model.SerializeToString())
+    found = [settings_of(path) for path in (tiny_model, tiny_int8_model, half)]
+
+    assert [each["trt_int8_enable"] for each in found] == ["False", "True", "False"]
+    assert [each["trt_fp16_enable"] for each in found] == ["False", "False", "True"]
+
+
+def test_a_cache_that_cannot_be_made_is_told(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+
+    with pytest.raises(SinkError, match=r"cannot be made: .*\. Set XDG_CACHE_HOME"):
+        settings_of(tiny_model)
+
+
+@pytest.mark.parametrize(("runtime", "first"), [("onnxruntime-tensorrt", "Tensorrt"), ("onnxruntime-cuda", "CUDA")])
+def test_the_session_is_given_them(runtime: str, first: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    class Session:
+        def __init__(self, path: Path, options: Any, providers: list[Any]) -> None:  # noqa: ANN401
+            given.extend(providers)
+
+        def get_providers(self) -> list[str]:
+            return [given[0][0]]
+
+    monkeypatch.setattr("edge_seg.runners.ort_runner.check_provider", lambda provider: None)
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+    with open_runner(tiny_model, runtime):
+        pass
+
+    name, settings = given[0]
+    assert name == f"{first}ExecutionProvider"
+    assert settings == (settings_of(tiny_model) if first == "Tensorrt" else {})
+    assert given[-1] == "CPUExecutionProvider"
