@@ -14,6 +14,7 @@ PINS = constraints/py3.$$($(BIN)/python -c 'import sys; print(min(sys.version_in
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 INPUTS := pyproject.toml $(wildcard constraints/*.txt)
 BINDINGS := tests/tensorrt/bindings.py
+CUDA_BINDINGS := tests/tensorrt/cuda_bindings.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -51,11 +52,12 @@ $(VENV)/.base: $(BIN)/python $(INPUTS)
 	@$(CHECK_CV2)
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python $(INPUTS) $(BINDINGS)
+$(VENV)/.dev: $(BIN)/python $(INPUTS) $(BINDINGS) $(CUDA_BINDINGS)
 	@echo "Installing edge-seg with PyTorch and the test tools into $(VENV): about 6 GB, some minutes"
 	@$(INSTALL) --editable '.[all,dev]' --constraint $(PINS)
 	@$(CHECK_CV2)
 	@$(BIN)/python $(BINDINGS) $(VENV)/tensorrt
+	@$(BIN)/python $(CUDA_BINDINGS) $(VENV)/tensorrt
 	@touch $(VENV)/.base $@
 
 $(BIN)/python:

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.runners.driver import advice
 from edge_seg.types import UInt8Array
+
+LESS_MEMORY = "Close what else uses the GPU, or build the engine for fewer pictures at a time: edge-seg build --batch 1"
+
+NEEDS_GPU = "TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi tells)."
 
 
 class Device:
@@ -38,8 +43,7 @@ class Device:
     @property
     def driver(self) -> str:
         """The CUDA version that the driver goes up to, such as 12.6."""
-        version = self.cuda.get_driver_version()
-        return f"{version // 1000}.{version % 1000 // 10}"
+        return _goes_to(self.cuda)
 
     @property
     def shares_memory(self) -> bool:
@@ -56,24 +60,28 @@ class Device:
             self.cuda.Context.pop()
 
     def stream(self) -> Any:  # noqa: ANN401
-        """A new stream: the default one would wait for all other ones."""
-        return self.cuda.Stream()
+        """A new stream: the default one would wait for all other ones. ModelError where memory is out."""
+        with self.memory_of("a stream"):
+            return self.cuda.Stream()
 
     def buffer(self, shape: tuple[int, ...]) -> "Buffer":
         """Page-locked bytes and their place on the device, within `current`; ModelError where memory is out."""
-        try:
+        with self.memory_of(f"{np.prod(shape) / 1e6:.1f} MB on the GPU and as many page-locked ones"):
             if self.shares_memory:
                 flags = self.cuda.host_alloc_flags.DEVICEMAP
                 host = self.cuda.pagelocked_empty(shape, np.uint8, mem_flags=flags)
                 return Buffer(host, None, int(host.base.get_device_pointer()))
             host = self.cuda.pagelocked_empty(shape, np.uint8)
             memory = self.cuda.mem_alloc(host.nbytes)
+            return Buffer(host, memory, int(memory))
+
+    @contextmanager
+    def memory_of(self, what: str) -> Iterator[None]:
+        """ModelError, which says what it was for, where memory runs out in the block."""
+        try:
+            yield
         except self.cuda.MemoryError as error:
-            raise ModelError(
-                f"No memory is left for {np.prod(shape) / 1e6:.1f} MB on the GPU and as many page-locked ones "
-                f"({error}). Close what else uses them, or build the engine for fewer pictures at a time."
-            ) from None
-        return Buffer(host, memory, int(memory))
+            raise ModelError(f"No memory is left for {what} ({error}). {LESS_MEMORY}") from None
 
 
 class Buffer(NamedTuple):
@@ -101,7 +109,7 @@ def open_device() -> Device:
     try:
         return _device_of(cuda)
     except cuda.Error as error:
-        raise _no_device(error) from None
+        raise _no_device(error, goes_to=_goes_to(cuda)) from None
 
 
 @functools.cache
@@ -109,8 +117,18 @@ def _device_of(cuda: Any) -> Device:  # noqa: ANN401
     return Device(cuda)
 
 
-def _no_device(error: Exception) -> ModelError:
+def _goes_to(cuda: Any) -> str:  # noqa: ANN401
+    """The CUDA version that the driver goes up to; told also where it does not start, "" where even that fails."""
+    try:
+        version = int(cuda.get_driver_version())
+    except cuda.Error:  # of the library that is there to compile against
+        return ""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _no_device(error: Exception, *, goes_to: str = "") -> ModelError:
+    known = advice(str(error), goes_to=goes_to)
     return ModelError(
-        f"No CUDA device can be used: {error}. TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi tells). "
+        f"No CUDA device can be used: {error}. {known or NEEDS_GPU} "
         "Without one: edge-seg run --runtime openvino, or onnxruntime"
     )

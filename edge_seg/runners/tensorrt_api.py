@@ -6,10 +6,12 @@ generation, 8.5 to 11. What not all of them have stands in OPTIONAL, and is touc
 """
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TextIO
 
-from edge_seg.errors import MissingExtraError
+from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.runners.driver import advice
 
 INSTALL = (
     "On a Jetson it comes with JetPack, for the system's Python: make the environment with python3 -m venv "
@@ -71,6 +73,12 @@ def _has_attribute(found: Any, dotted: str) -> bool:  # noqa: ANN401
     return True
 
 
+MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
+"""Words of TensorRT and CUDA where memory has run out."""
+NO_CUDA = "CUDA initialization failure"
+"""The begin of what TensorRT says, in some versions as a warning, where it cannot start CUDA; a number follows."""
+
+
 class Log:
     """What TensorRT says: its errors are kept for a message, and all but its chatter is written to `sink`."""
 
@@ -80,10 +88,15 @@ class Log:
 
     def add(self, severity: str, message: str) -> None:
         """Take a line."""
-        if severity in ("ERROR", "INTERNAL_ERROR"):
+        if severity in ("ERROR", "INTERNAL_ERROR") or NO_CUDA in message:
             self.errors.append(message)
         if self._sink is not None and severity != "VERBOSE":
             print(severity, message, file=self._sink, flush=True)
+
+    @property
+    def memory_ran_out(self) -> bool:
+        """Whether an error is about memory."""
+        return any(word in error.lower() for error in self.errors for word in MEMORY)
 
     def told(self) -> str:
         """The errors as lines to put below a message."""
@@ -101,3 +114,17 @@ def make_logger(trt: Any, log: Log) -> Any:  # noqa: ANN401
             log.add(str(severity).rpartition(".")[2], message)
 
     return Logger()
+
+
+def start(make: Callable[[Any], Any], logger: Any, log: Log, *, goes_to: str = "") -> Any:  # noqa: ANN401
+    """A builder or a runtime, of `trt.Builder` or `trt.Runtime`; ModelError where TensorRT cannot start CUDA.
+
+    `goes_to` is the CUDA version that the driver goes up to, for the message.
+    """
+    try:
+        return make(logger)
+    except TypeError as error:  # of the bindings, where TensorRT gives nothing
+        if "nullptr" not in str(error):
+            raise
+        known = advice(log.told(), goes_to=goes_to) or "Look whether nvidia-smi finds the GPU and its driver."
+        raise ModelError(f"TensorRT does not start.{log.told()}\n{known}") from None

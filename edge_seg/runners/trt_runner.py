@@ -6,9 +6,10 @@ from typing import Any
 
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images
-from edge_seg.runners.cuda import open_device
-from edge_seg.runners.engine_file import Fingerprint, read_engine
-from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt, make_logger
+from edge_seg.runners.cuda import LESS_MEMORY, open_device
+from edge_seg.runners.cuda_graph import Graph
+from edge_seg.runners.engine_file import Fingerprint, read_whole_engine, this_system
+from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt, make_logger, start
 from edge_seg.types import UInt8Array
 
 VERSION_COMPATIBLE = "version-compatible"
@@ -20,14 +21,19 @@ BUILD = "edge-seg build MODEL.onnx"
 class TrtRunner:
     """An engine with its sidecar, on the first CUDA device.
 
-    Each runner has its own stream and buffers: two of them, each on a thread, overlap the copies of one picture with
-    the layers of the other. ModelError for an engine that is damaged or was built for another TensorRT or GPU.
+    `infer` gives back finished labels, so that one runner has one batch at a time. Each has a stream and page-locked
+    buffers of its own, and waits without Python's lock: of two runners, each on a thread, one's pictures are copied in
+    and its labels out while the other's layers run. That is the double buffer of a stream of frames, as `edge-seg run`
+    has it for files by `open_segmenters`; of a camera only the newest frame counts, and a second buffer would make it
+    older. Batches of one size after the first are one CUDA graph where cuda-python is installed.
+
+    ModelError for an engine that is damaged or was built for another TensorRT, GPU or operating system.
     """
 
     runtime = "tensorrt"
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        content, sidecar = read_engine(path)
+        content, sidecar = read_whole_engine(path)
         trt, self._device = import_tensorrt(), open_device()
         self.spec, built = sidecar.spec, sidecar.fingerprint
         check_fit(path, built, tensorrt=trt.__version__, sm=self._device.sm)
@@ -43,10 +49,12 @@ class TrtRunner:
     def _open(self, trt: Any, content: bytes, path: Path, built: Fingerprint) -> None:  # noqa: ANN401
         self._engine = self._load(trt, content, path, built)
         self._least, self._most = self._check_shapes(path)
+        self._count = 0
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise ModelError(f"The GPU has no memory left for {path.name}. Close what else uses it.{self._log.told()}")
+            raise ModelError(f"The GPU has no memory left for {path.name}. {LESS_MEMORY}{self._log.told()}")
         self._stream = self._device.stream()
+        self._graph = Graph(self._device.cuda, self._stream)
         height, width = self.spec.height, self.spec.width
         self._image = self._device.buffer((self._most, height, width, 3))
         self._labels = self._device.buffer((self._most, height, width))
@@ -55,7 +63,10 @@ class TrtRunner:
                 raise ModelError(f"TensorRT does not take the memory of {tensor}.{self._log.told()}")
 
     def infer(self, images: UInt8Array) -> UInt8Array:
-        """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR; ModelError for a batch that is not in the engine."""
+        """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR.
+
+        ModelError for a batch that is not in the engine, and where the GPU's memory runs out.
+        """
         check_images(images, self.spec)
         count = len(images)
         if not self._least <= count <= self._most:
@@ -63,26 +74,43 @@ class TrtRunner:
                 f"The engine takes {self._least} to {self._most} pictures at a time, not {count}. Build one that does: "
                 f"{BUILD} --batch 1,{count},{count}"
             )
-        with self._device.current():
+        self._log.errors.clear()  # those of earlier pictures
+        with self._device.current(), self._device.memory_of("this batch"):
             self._image.host[:count] = images
-            if self._image.memory is not None:
-                self._device.cuda.memcpy_htod_async(self._image.address, self._image.host[:count], self._stream)
-            shaped = self._context.set_input_shape("image", images.shape)
-            if not shaped or not self._context.execute_async_v3(self._stream.handle):
-                raise ModelError(f"TensorRT could not run the engine.{self._log.told()}")
-            if self._labels.memory is not None:
-                self._device.cuda.memcpy_dtoh_async(self._labels.host[:count], self._labels.address, self._stream)
+            if count != self._count:
+                self._set_count(count)
+            self._graph.run(self._enqueue)
             self._stream.synchronize()
             labels: UInt8Array = self._labels.host[:count].copy()  # the next pictures' labels go to the same memory
         return labels
 
+    def _set_count(self, count: int) -> None:
+        """Another number of pictures at a time than before."""
+        self._graph.forget()
+        self._count = 0
+        if not self._context.set_input_shape("image", (count, self.spec.height, self.spec.width, 3)):
+            raise ModelError(f"TensorRT does not take {count} pictures at a time.{self._log.told()}")
+        self._count = count
+
+    def _enqueue(self) -> None:
+        """Put copies and layers of the present number of pictures on the stream."""
+        image, labels, copy = self._image, self._labels, self._device.cuda
+        if image.memory is not None:
+            copy.memcpy_htod_async(image.address, image.host[: self._count], self._stream)
+        if not self._context.execute_async_v3(self._stream.handle):
+            advice = f"\nThe GPU's memory ran out. {LESS_MEMORY}" if self._log.memory_ran_out else ""
+            raise ModelError(f"TensorRT could not run the engine.{self._log.told()}{advice}")
+        if labels.memory is not None:
+            copy.memcpy_dtoh_async(labels.host[: self._count], labels.address, self._stream)
+
     def _load(self, trt: Any, content: bytes, path: Path, built: Fingerprint) -> Any:  # noqa: ANN401
-        runtime = trt.Runtime(self._logger)
+        runtime = start(trt.Runtime, self._logger, self._log, goes_to=self._device.driver)
         if VERSION_COMPATIBLE in built.flags and has(trt, "version compatible"):
             runtime.engine_host_code_allowed = True  # such an engine brings the run-time of its own version along
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise ModelError(f"TensorRT cannot load {path}. Build it again: {BUILD}{self._log.told()}")
+            remedy = LESS_MEMORY if self._log.memory_ran_out else f"Build it again: {BUILD}"
+            raise ModelError(f"TensorRT cannot load {path}. {remedy}{self._log.told()}")
         return engine
 
     def _check_shapes(self, path: Path) -> tuple[int, int]:
@@ -99,7 +127,9 @@ class TrtRunner:
 
     def _free(self) -> None:
         """Give up what there is, the users of memory before the memory."""
-        for name in ("_context", "_engine", "_image", "_labels", "_stream"):
+        if hasattr(self, "_graph"):
+            self._graph.forget()
+        for name in ("_graph", "_context", "_engine", "_image", "_labels", "_stream"):
             if hasattr(self, name):
                 delattr(self, name)
 
@@ -114,13 +144,14 @@ class TrtRunner:
 
 
 def check_fit(path: Path, built: Fingerprint, *, tensorrt: str, sm: str) -> None:
-    """ModelError where the engine was built for another TensorRT or another GPU architecture than this machine's.
+    """ModelError where the engine was built for another TensorRT, GPU architecture or system than this machine's.
 
     A version compatible engine runs on the next generation too (8 on 10, 10 on 11); TensorRT itself judges that.
     """
+    system = this_system()
     other_version = built.tensorrt != tensorrt and VERSION_COMPATIBLE not in built.flags
-    if other_version or built.sm != sm:
+    if other_version or (built.sm, built.system) != (sm, system):
         raise ModelError(
-            f"{path.name} was built for TensorRT {built.tensorrt} on {built.gpu} (sm {built.sm}); here is TensorRT "
-            f"{tensorrt} on sm {sm}. Build it here: {BUILD} --out {path}"
+            f"{path.name} was built for TensorRT {built.tensorrt} on {built.gpu} (sm {built.sm}), {built.system}; here "
+            f"is TensorRT {tensorrt} on sm {sm}, {system}. Build it here: {BUILD} --out {path}"
         )

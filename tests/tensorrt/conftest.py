@@ -37,6 +37,8 @@ def gpu(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
         package.driver = cuda  # type: ignore[attr-defined]
         for name, module in (("tensorrt", trt), ("pycuda", package), ("pycuda.driver", cuda)):
             monkeypatch.setitem(sys.modules, name, module)
+        for name in ("cuda.bindings.driver", "cuda.cuda"):  # a real one knows no fake stream
+            monkeypatch.setitem(sys.modules, name, None)
         return trt, cuda
 
     return install

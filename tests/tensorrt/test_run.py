@@ -3,7 +3,9 @@
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
 from edge_seg.runners import open_runner
 from edge_seg.runners.engine_file import sidecar_of
+from edge_seg.segmenter import open_segmenters
 
 Gpu = Callable[..., tuple[Any, Any]]
 Build = Callable[..., list[str]]
@@ -75,16 +78,24 @@ def test_a_damaged_engine_is_refused(
         open_runner(out)
 
 
-def test_an_engine_from_elsewhere_is_refused(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_engine_from_elsewhere_is_refused(
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "tiny.engine"
     gpu()
     build(tiny_model, out)
     gpu(sm=(8, 7))
-    with pytest.raises(ModelError, match=r"built for TensorRT 10.3.0 on Fake GPU \(sm 9.0\); here is .* on sm 8.7"):
+    with pytest.raises(ModelError, match=r"10.3.0 on Fake GPU \(sm 9.0\), Linux \w+; here is .* on sm 8.7, Linux"):
         open_runner(out)
     gpu("10.16.0.72")
-    with pytest.raises(ModelError, match=r"here is TensorRT 10.16.0.72 on sm 9.0. Build it here: edge-seg build"):
+    with pytest.raises(ModelError, match=r"here is TensorRT 10.16.0.72 on sm 9.0, .*. Build it here: edge-seg build"):
         open_runner(out)
+
+    gpu()
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(ModelError, match=r"on sm 9.0, Linux aarch64. Build it here"):
+        open_runner(out)
+    monkeypatch.undo()
 
     gpu()
     build(tiny_model, out, version_compatible=True)
@@ -108,6 +119,79 @@ def test_memory_that_is_out_is_told(gpu: Gpu, build: Build, tiny_model: Path, tm
     gpu(mb=1)
     with pytest.raises(ModelError, match=r"No memory is left for 1.3 MB on the GPU"):
         open_runner(tmp_path / "tiny.engine")
+
+
+def test_memory_that_runs_out_at_work_is_told(
+    gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of TensorRT by its log, of CUDA by pycuda's error; both leave a runner that works when there is memory again."""
+    _, cuda = gpu()
+    build(tiny_model, tmp_path / "tiny.engine")
+    with open_runner(tmp_path / "tiny.engine") as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(fake.IExecutionContext, "execute_async_v3", lambda self, handle: out_of_memory(runner))
+            with pytest.raises(
+                ModelError, match=r"could not run the engine.\n  .*\nThe GPU's memory ran out. Close what"
+            ):
+                runner.infer(IMAGES)
+        with monkeypatch.context() as patch:
+            patch.setattr(fake.Stream, "synchronize", lambda self: pycuda_out_of_memory(cuda))
+            with pytest.raises(ModelError, match=r"No memory is left for this batch \(cuStream.* --batch 1"):
+                runner.infer(IMAGES)
+        assert runner.infer(IMAGES).shape == (3, 72, 96)
+    assert cuda.depth == 0
+
+
+def out_of_memory(runner: Any) -> bool:  # noqa: ANN401
+    runner._logger.log("ILogger.Severity.ERROR", "[executionContext.cpp] Error Code 1: Cuda Runtime (out of memory)")
+    return False
+
+
+def pycuda_out_of_memory(cuda: Any) -> None:  # noqa: ANN401
+    raise cuda.MemoryError("cuStreamSynchronize failed: out of memory")
+
+
+@pytest.mark.parametrize("step", ["deserialize_cuda_engine", "create_execution_context"])
+def test_an_engine_that_memory_does_not_hold_is_told(
+    step: str,
+    gpu: Gpu,
+    build: Build,
+    fake: ModuleType,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trt, cuda = gpu()
+    build(tiny_model, tmp_path / "tiny.engine")
+
+    def without(self: Any, *told: Any) -> None:  # noqa: ANN401
+        if hasattr(self, "logger"):
+            self.logger.log(
+                "ILogger.Severity.ERROR", "Requested amount of GPU memory (9 bytes) could not be allocated."
+            )
+
+    kind = trt.Runtime if step.startswith("deserialize") else fake.ICudaEngine
+    monkeypatch.setattr(kind, step, without)
+    with pytest.raises(
+        ModelError, match=r"(cannot load|no memory left for) .*tiny.engine. Close what else uses the GPU"
+    ):
+        open_runner(tmp_path / "tiny.engine")
+    assert cuda.depth == 0
+
+
+def test_two_runners_have_pictures_on_the_gpu_at_once(
+    gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for its stream until the other has put its work on its own: so one's copies go beside other layers."""
+    gpu()
+    build(tiny_model, tmp_path / "tiny.engine")
+    both, wait = threading.Barrier(2, timeout=60), fake.Stream.synchronize
+    monkeypatch.setattr(fake.Stream, "synchronize", lambda self: (both.wait(), wait(self)))
+    with open_segmenters(tmp_path / "tiny.engine", "tensorrt") as segments, ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda segment: segment(IMAGES[0]).labels, segments))
+
+    assert len(found) == 2 and not both.broken
+    assert np.array_equal(*found)
 
 
 def test_run_and_eval_build_what_they_need(
