@@ -19,11 +19,14 @@ MODULES = ("cuda.bindings.driver", "cuda.cuda")
 def import_driver() -> Any:  # noqa: ANN401
     """cuda-python's driver module; None where it is not installed or finds no driver's library."""
     for name in MODULES:
-        with suppress(ImportError):
+        try:
             driver = importlib.import_module(name)
-            with suppress(RuntimeError):  # cuda-python's, where libcuda does not load or lacks a function
-                driver.cuDriverGetVersion()
-                return driver
+            driver.cuDriverGetVersion()
+        except ImportError:
+            continue
+        except RuntimeError:  # cuda-python's, where libcuda does not load or lacks a function
+            return None
+        return driver
     return None
 
 
