@@ -33,13 +33,12 @@ def import_driver() -> Any:  # noqa: ANN401
 class Graph:
     """The work on one stream of pycuda's: run as it is the first time, then recorded, and from then on started at once.
 
-    Where there is no cuda-python, or something of the work cannot be recorded (TensorRT has such layers), it goes on as
-    it is. All methods are called within the device's context.
+    Where `driver`, which `import_driver` gives, is None, or something of the work cannot be recorded (TensorRT has such
+    layers), it goes on as it is. All methods are called within the device's context.
     """
 
-    def __init__(self, cuda: Any, stream: Any) -> None:  # noqa: ANN401
-        self._cuda, self._stream = cuda, stream
-        self._driver = import_driver()
+    def __init__(self, driver: Any, cuda: Any, stream: Any) -> None:  # noqa: ANN401
+        self._driver, self._cuda, self._stream = driver, cuda, stream
         self._launchable: Any = None
         self._ran = False
 

@@ -7,7 +7,7 @@ from typing import Any
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images
 from edge_seg.runners.cuda import LESS_MEMORY, open_device
-from edge_seg.runners.cuda_graph import Graph
+from edge_seg.runners.cuda_graph import Graph, import_driver
 from edge_seg.runners.engine_file import Fingerprint, read_whole_engine, this_system
 from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt, make_logger, start
 from edge_seg.types import UInt8Array
@@ -25,18 +25,20 @@ class TrtRunner:
     buffers of its own, and waits without Python's lock: of two runners, each on a thread, one's pictures are copied in
     and its labels out while the other's layers run. That is the double buffer of a stream of frames, as `edge-seg run`
     has it for files by `open_segmenters`; of a camera only the newest frame counts, and a second buffer would make it
-    older. Batches of one size after the first are one CUDA graph where cuda-python is installed.
+    older. Batches of one size after the first are one CUDA graph where cuda-python is installed, and `graphs` is True:
+    who looks at layers one by one wants none.
 
     ModelError for an engine that is damaged or was built for another TensorRT, GPU or operating system.
     """
 
     runtime = "tensorrt"
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, *, graphs: bool = True) -> None:
         content, sidecar = read_whole_engine(path)
         trt, self._device = import_tensorrt(), open_device()
         self.spec, built = sidecar.spec, sidecar.fingerprint
         check_fit(path, built, tensorrt=trt.__version__, sm=self._device.sm)
+        self._driver = import_driver() if graphs else None
         self._log = Log()
         self._logger = make_logger(trt, self._log)
         with self._device.current():
@@ -54,7 +56,7 @@ class TrtRunner:
         if self._context is None:
             raise ModelError(f"The GPU has no memory left for {path.name}. {LESS_MEMORY}{self._log.told()}")
         self._stream = self._device.stream()
-        self._graph = Graph(self._device.cuda, self._stream)
+        self._graph = Graph(self._driver, self._device.cuda, self._stream)
         height, width = self.spec.height, self.spec.width
         self._image = self._device.buffer((self._most, height, width, 3))
         self._labels = self._device.buffer((self._most, height, width))

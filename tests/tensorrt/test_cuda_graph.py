@@ -14,6 +14,7 @@ import pytest
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
 from edge_seg.runners import open_runner
+from edge_seg.runners.trt_runner import TrtRunner
 
 Gpu = Callable[..., tuple[Any, Any]]
 Build = Callable[..., list[str]]
@@ -85,6 +86,15 @@ def test_what_cannot_be_recorded_runs_as_it_is(refuse: str, engine: tuple[Path, 
     assert not cuda_python.graphs and not cuda_python.recordings
 
 
+def test_who_wants_no_graph_has_none(engine: tuple[Path, Any]) -> None:
+    path, cuda_python = engine
+    with TrtRunner(path, graphs=False) as runner:
+        for _ in range(3):
+            runner.infer(IMAGES[:1])
+
+    assert cuda_python.launches == 0
+
+
 def test_a_recording_that_failed_is_not_tried_with_each_picture(
     engine: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +144,7 @@ import json
 from types import SimpleNamespace
 from edge_seg.errors import ModelError
 from edge_seg.runners.cuda_graph import Graph, import_driver
-graph, done = Graph(SimpleNamespace(Error=ArithmeticError), SimpleNamespace(handle=77)), []
+graph, done = Graph(import_driver(), SimpleNamespace(Error=ArithmeticError), SimpleNamespace(handle=77)), []
 try:
     for picture in range(3):
         graph.run(lambda: done.append(picture))
