@@ -16,6 +16,7 @@ from edge_seg.apps.cli import app
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
 from edge_seg.runners import open_runner
+from edge_seg.runners.cuda import open_device
 from edge_seg.runners.engine_file import sidecar_of
 from edge_seg.segmenter import open_segmenters
 
@@ -135,11 +136,17 @@ def test_memory_that_runs_out_at_work_is_told(
             ):
                 runner.infer(IMAGES)
         with monkeypatch.context() as patch:
-            patch.setattr(fake.Stream, "synchronize", lambda self: pycuda_out_of_memory(cuda))
+            patch.setattr(stream_of(cuda), "synchronize", lambda self: pycuda_out_of_memory(cuda))
             with pytest.raises(ModelError, match=r"No memory is left for this batch \(cuStream.* --batch 1"):
                 runner.infer(IMAGES)
         assert runner.infer(IMAGES).shape == (3, 72, 96)
     assert cuda.depth == 0
+
+
+def stream_of(cuda: Any) -> Any:  # noqa: ANN401
+    """The fake's class of streams."""
+    with open_device().current():
+        return type(cuda.Stream())
 
 
 def out_of_memory(runner: Any) -> bool:  # noqa: ANN401
@@ -180,13 +187,14 @@ def test_an_engine_that_memory_does_not_hold_is_told(
 
 
 def test_two_runners_have_pictures_on_the_gpu_at_once(
-    gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each waits for its stream until the other has put its work on its own: so one's copies go beside other layers."""
-    gpu()
+    _, cuda = gpu()
     build(tiny_model, tmp_path / "tiny.engine")
-    both, wait = threading.Barrier(2, timeout=60), fake.Stream.synchronize
-    monkeypatch.setattr(fake.Stream, "synchronize", lambda self: (both.wait(), wait(self)))
+    stream = stream_of(cuda)
+    both, wait = threading.Barrier(2, timeout=60), stream.synchronize
+    monkeypatch.setattr(stream, "synchronize", lambda self: (both.wait(), wait(self)))
     with open_segmenters(tmp_path / "tiny.engine", "tensorrt") as segments, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda segment: segment(IMAGES[0]).labels, segments))
 
