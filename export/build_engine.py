@@ -1,6 +1,5 @@
 """`net.onnx` to `net.engine` on this machine, with its sidecar: built once, and again only where something changed."""
 
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,16 @@ from edge_seg.export.typed_onnx import typed_onnx
 from edge_seg.files import check_path, errors_of, same_file, write_whole
 from edge_seg.runners.contract import check_contract, load_onnx
 from edge_seg.runners.cuda import Device, open_device
-from edge_seg.runners.engine_file import SUFFIX, Fingerprint, read_engine, sha256, sidecar_of, write_engine
+from edge_seg.runners.engine_file import (
+    SUFFIX,
+    Fingerprint,
+    lock_of,
+    read_engine,
+    sha256,
+    sidecar_of,
+    this_system,
+    write_engine,
+)
 from edge_seg.runners.tensorrt_api import Log, import_tensorrt
 
 
@@ -120,7 +128,7 @@ def _fingerprint(
         driver=device.driver,
         gpu=device.name,
         sm=device.sm,
-        system=f"{platform.system()} {platform.machine()}",
+        system=this_system(),
         asked=options.precision or ("file" if is_typed(trt, calibrated=calibration is not None) else "best"),
         batch=options.batch,
         calibration="" if calibration is None else calibration.key,
@@ -147,7 +155,7 @@ def _why_build(out: Path, wanted: Fingerprint) -> list[str]:
 @contextmanager
 def _locked(out: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of an engine; waits for another process that builds it, and says so."""
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    lock = FileLock(lock_of(out))
     with errors_of(out, "Choose a folder that exists and is yours."):
         try:
             lock.acquire(timeout=0)

@@ -15,13 +15,11 @@ from edge_seg.export.build_log import OnPhase, Watch, make_monitor
 from edge_seg.export.engine_checks import check_calibrator, check_dla, check_precision
 from edge_seg.export.typed_onnx import is_fp16
 from edge_seg.runners.contract import check_contract
-from edge_seg.runners.tensorrt_api import Log, has, make_logger
+from edge_seg.runners.tensorrt_api import Log, has, make_logger, start
 from edge_seg.runners.trt_runner import VERSION_COMPATIBLE
 from edge_seg.spec import ModelSpec
 
 MB = 1 << 20
-MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
-"""Words of TensorRT and CUDA where memory has run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def to_engine(
     """
     spec = check_contract(model, "the model")
     logger = make_logger(trt, log)
-    builder = trt.Builder(logger)
+    builder = start(trt.Builder, logger, log)
     typed = is_typed(trt, calibrated=implicit is not None)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     if implicit is not None:
@@ -245,7 +243,7 @@ def _calibrate(builder: Any, config: Any, implicit: Implicit, shape: tuple[int, 
 
 def _not_built(log: Log, options: BuildOptions) -> ModelError:
     said = f"TensorRT could not build the engine:{log.told()}"
-    if any(word in error.lower() for error in log.errors for word in MEMORY):
+    if log.memory_ran_out:
         mb, tactic_mb = options.workspace_mb, options.tactic_memory_mb
         return ModelError(
             f"{said}\nMemory ran out; {_pool('workspace', mb)} and {_pool('tactic memory', tactic_mb)}. Lower "
