@@ -10,22 +10,22 @@ from edge_seg.apps.profile.rows import Layer
 WARM_UP = 3
 """Calls before the ones that count: memory is asked for, and caches are filled."""
 
-MATRIX_PRODUCTS = ("MatMul", "Gemm", "FullyConnected")
+MATRIX_PRODUCTS = ("MatMul", "Gemm", "FullyConnected", "MatrixMultiply", "gemm")
 """Parts of the kinds of matrix products, whatever stands before and behind."""
 
 _TYPE = {"Cast", "Convert"}
-_ORDER = {"Transpose", "Reorder", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"}
-_SHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+_ORDER = {"Transpose", "Shuffle", "Reorder", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"}
+_SHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "NoOp"}
 _PLACE = {"Concat", "Concatenation", "Pad", "Slice", "StridedSlice", "Split", "Gather", "Expand", "Broadcast", "Tile"}
-REFORMATS = frozenset(_TYPE | _ORDER | _SHAPE | _PLACE)
-"""Kinds that move bytes or change their type and compute nothing: ONNX's words and OpenVINO's."""
+REFORMATS = frozenset({"Reformat"} | _TYPE | _ORDER | _SHAPE | _PLACE)
+"""Kinds that move bytes or change their type and compute nothing: the words of ONNX, OpenVINO and TensorRT."""
 
 QUANTIZES = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "FakeQuantize"})
 
 _PRECISIONS = {
     "int8": ("i8", "u8", "int8", "uint8", "int8_t", "uint8_t"),
     "bf16": ("bf16", "bfloat16"),
-    "f16": ("f16", "fp16", "float16"),
+    "f16": ("f16", "fp16", "float16", "half"),
     "f32": ("f32", "fp32", "float", "float32"),
 }
 FLOATS = ("bf16", "f16", "f32")
@@ -74,6 +74,23 @@ def is_matrix_product(kind: str) -> bool:
     (True, False)
     """
     return any(part in kind for part in MATRIX_PRODUCTS)
+
+
+def is_weighted(kind: str) -> bool:
+    """True for what multiplies by weights: convolutions and matrix products."""
+    return is_convolution(kind) or is_matrix_product(kind)
+
+
+def computed_in(kind: str, taken: str, given: str) -> str:
+    """The precision in which a layer computed, by those that it takes and gives.
+
+    A layer that only begins with bytes, such as the camera's normalisation, computes in the floats that it gives.
+    Convolutions of bytes may give floats.
+
+    >>> computed_in("Convolution", "int8", "f32"), computed_in("Subgraph", "int8", "f32")
+    ('int8', 'f32')
+    """
+    return given if taken == "int8" and given in FLOATS and not is_weighted(kind) else taken
 
 
 def undisturbed(times: Sequence[float]) -> float:

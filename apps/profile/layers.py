@@ -7,23 +7,25 @@ from pathlib import Path
 from edge_seg.apps.profile.layers_worker import ask, check_runtime
 from edge_seg.apps.profile.roof import measure_roof
 from edge_seg.apps.profile.rows import Layer, Layers
+from edge_seg.runners import RUNTIMES
 from edge_seg.runners.contract import EXACT_PREFIX
 
 _roof_of = functools.cache(measure_roof)
 
 
 def profile_layers(path: Path, runtime: str, *, threads: int, label: str, roof: bool = True) -> Layers:
-    """The time of each layer of an ONNX file, one picture at a time, by the run-time's own profiler.
+    """The time of each layer of an artefact, one picture at a time, by the run-time's own profiler.
 
     Measured in a process of its own, with the settings of `open_runner` and `threads` (0 leaves their number to the
     run-time). After some calls that do not count, a layer's time is the median of the quicker half of its calls. The
-    roof is measured once for each run-time and number of threads. ModelError for a run-time that does not tell its
-    layers, and as `open_runner`.
+    roof is measured once for each run-time and number of threads, where the run-time takes an ONNX file, as its net is.
+    ModelError for a run-time that does not tell its layers, and as `open_runner`.
     """
     check_runtime(runtime)
     found = ask("layers", str(path), runtime, str(threads))
     layers = tuple(Layer(**layer) for layer in found)
-    return Layers(label, layers, _roof_of(runtime, threads) if roof else None)
+    has_roof = roof and RUNTIMES[runtime].suffix == ".onnx"
+    return Layers(label, layers, _roof_of(runtime, threads) if has_roof else None)
 
 
 def tail_share(layers: Layers) -> float:

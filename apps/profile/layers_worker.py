@@ -32,12 +32,19 @@ def _on_openvino(path: Path, image: Array, threads: int, *, floats: str) -> list
     return time_layers(path, image, threads, floats)
 
 
+def _on_tensorrt(path: Path, image: Array, threads: int) -> list[Timed]:
+    from edge_seg.apps.profile.tensorrt_layers import time_layers
+
+    return time_layers(path, image, threads)
+
+
 TIMERS: dict[str, Callable[[Path, Array, int], list[Timed]]] = {
     "onnxruntime": _on_onnxruntime,
     "openvino": partial(_on_openvino, floats="f32"),
     "openvino-bf16": partial(_on_openvino, floats="bf16"),
+    "tensorrt": _on_tensorrt,
 }
-"""What times the layers of an ONNX file on an input, by run-time."""
+"""What times the layers of an artefact on an input, by run-time."""
 
 
 def check_runtime(runtime: str) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import openvino as ov
 
 from edge_seg.apps.profile.kernels import (
-    FLOATS,
     QUANTIZES,
     WARM_UP,
     Timed,
+    computed_in,
     is_convolution,
     is_matrix_product,
+    is_weighted,
     precision_of,
     role_of,
     turns,
@@ -85,7 +86,7 @@ def _timed(info: ov.ProfilingInfo, node: Any, times_us: list[float], operators: 
         info.node_name,
         kind,
         precision_as_run(kind, info.exec_type, [_word(value) for value in gives]),
-        "quantize" if not _is_weighted(kind) and _only_quantizes(node, operators) else role_of(kind),
+        "quantize" if not is_weighted(kind) and _only_quantizes(node, operators) else role_of(kind),
         max(0.0, undisturbed(times_us) / 1e3),
         _gmacs(kind, [_shape(value) for value in takes], [_shape(value) for value in gives]),
         None if node is None else sum(map(_bytes, (*takes, *gives))) / 1e6,
@@ -96,20 +97,12 @@ def _timed(info: ov.ProfilingInfo, node: Any, times_us: list[float], operators: 
 def precision_as_run(kind: str, exec_type: str, gives: list[str]) -> str:
     """The precision in which a layer computed, by the last part of OpenVINO's `exec_type` and the types that it gives.
 
-    A layer that only begins with bytes, such as the camera's normalisation, says I8, and computes in the floats that
-    it gives. Convolutions of bytes may give floats.
-
     >>> precision_as_run("Convolution", "brgconv_avx512_amx_I8", ["f32"])
     'int8'
     >>> precision_as_run("Subgraph", "jit_avx512_I8", ["f32"])
     'f32'
     """
-    said, given = precision_of(exec_type.rpartition("_")[2]), precision_of(gives[0]) if gives else ""
-    return given if said == "int8" and given in FLOATS and not _is_weighted(kind) else said
-
-
-def _is_weighted(kind: str) -> bool:
-    return is_convolution(kind) or is_matrix_product(kind)
+    return computed_in(kind, precision_of(exec_type.rpartition("_")[2]), precision_of(gives[0]) if gives else "")
 
 
 def _only_quantizes(node: Any, operators: Mapping[str, str]) -> bool:  # noqa: ANN401

@@ -32,12 +32,14 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "version compatible": ("BuilderFlag.VERSION_COMPATIBLE", "Runtime.engine_host_code_allowed"),
     "tactic memory": ("MemoryPoolType.TACTIC_DRAM",),
     "progress": ("IProgressMonitor", "IBuilderConfig.progress_monitor"),
+    "device memory size v2": ("ICudaEngine.device_memory_size_v2",),
+    "device memory size": ("ICudaEngine.device_memory_size",),
     "node names in errors": ("ParserError.node_name", "ParserError.node_operator"),
 }
 """What some versions lack, by name, with the attributes that stand for it.
 
-8.5 has no version compatible engines and no pool for tactics; calibrators, precision flags and the explicit batch are
-gone from 11; the other ones came between 8.6 and 10.3.
+8.5 has no version compatible engines and no pool for tactics; calibrators, precision flags, the explicit batch and the
+first count of an engine's memory are gone from 11; the other ones came between 8.6 and 10.3.
 """
 
 

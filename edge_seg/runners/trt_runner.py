@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_seg.errors import ModelError
 from edge_seg.runners.contract import check_images
-from edge_seg.runners.cuda import LESS_MEMORY, open_device
+from edge_seg.runners.cuda import LESS_MEMORY, Device, open_device
 from edge_seg.runners.cuda_graph import Graph, import_driver
 from edge_seg.runners.engine_file import Fingerprint, read_whole_engine, this_system
 from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt, make_logger, start
@@ -63,6 +63,21 @@ class TrtRunner:
         for tensor, buffer in (("image", self._image), ("labels", self._labels)):
             if not self._context.set_tensor_address(tensor, buffer.address):
                 raise ModelError(f"TensorRT does not take the memory of {tensor}.{self._log.told()}")
+
+    @property
+    def device(self) -> Device:
+        """The GPU, in whose context what follows is to be used."""
+        return self._device
+
+    @property
+    def engine(self) -> Any:  # noqa: ANN401
+        """TensorRT's engine; who keeps it keeps TensorRT from freeing it in the device's context."""
+        return self._engine
+
+    @property
+    def context(self) -> Any:  # noqa: ANN401
+        """TensorRT's context of this runner; not to be kept either."""
+        return self._context
 
     def infer(self, images: UInt8Array) -> UInt8Array:
         """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR.

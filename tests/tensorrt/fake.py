@@ -11,6 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import fake_inspector
 from fake_builder import (
     Builder,
     Calibrator,
@@ -55,14 +56,15 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "NetworkDefinitionCreationFlag": ("EXPLICIT_BATCH", "STRONGLY_TYPED"),
     "TacticSource": ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"),
 }
+fake_inspector.add_to(NAMES, VALUES)
 
 
-BEFORE_10 = frozenset({"strong typing", "progress", "node names in errors"})
+BEFORE_10 = frozenset({"strong typing", "progress", "node names in errors", "device memory size v2"})
 LACKS = {
     "8.5": BEFORE_10 | {"version compatible", "tactic memory"},
     "8.6": BEFORE_10,
     "10": frozenset(),
-    "11": frozenset({"calibrators", "precision flags", "fast INT8", "explicit batch"}),
+    "11": frozenset({"calibrators", "precision flags", "fast INT8", "explicit batch", "device memory size"}),
 }
 """The features that each generation lacks, by NVIDIA's release notes and migration guide; a test asks the bindings."""
 

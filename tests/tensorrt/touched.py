@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 FILES = (
     "edge_seg/runners/tensorrt_api.py",
     "edge_seg/runners/trt_runner.py",
+    "edge_seg/runners/engine_inspector.py",
     "calib/trt_calibrator.py",
     "export/build_engine.py",
     "export/build_log.py",
@@ -29,6 +30,7 @@ OBJECTS = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "inspector": "EngineInspector",
 }
 """The names that our code gives to TensorRT's objects, with or without an underscore before them."""
 

@@ -202,7 +202,7 @@ def test_threads_are_kept(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_run_time_without_layers_says_which_have_them(tiny_model: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"on onnxruntime, openvino and openvino-bf16, not on torch\. .*edge-seg export"
+        ModelError, match=r"on onnxruntime, openvino, openvino-bf16 and tensorrt, not on torch\. .*edge-seg export"
     ):
         profile_layers(tiny_model, "torch", threads=1, label="tiny")
 
