@@ -8,11 +8,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Group
     from rich.table import Table
 
     from edge_seg.apps.profile.engine_layers import EngineLayer, Makeup, Tensor
-
-HEADINGS = ("layer", "kind", "precision", "role", "takes", "gives", "tactic")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +26,6 @@ def inspect(
 ) -> None:
     """Open the engine and ask TensorRT's inspector."""
     from dataclasses import asdict
-
-    from rich.console import Group
 
     from edge_seg.apps.output import print_report
     from edge_seg.apps.profile.engine_layers import makeup, parse_layers
@@ -55,13 +52,16 @@ def inspect(
         "layers": [asdict(layer) for layer in layers],
     }
     head = f"{path}: built as {built.precision} for TensorRT {built.tensorrt} on {built.gpu} (sm {built.sm})."
-    print_report(report, Group(head, *_text(layers, made, report)), as_json=as_json)
+    print_report(report, _text(head, layers, made, report), as_json=as_json)
 
 
-def _text(layers: "Sequence[EngineLayer]", made: "Makeup", report: dict[str, Any]) -> "list[Table | str]":
+def _text(head: str, layers: "Sequence[EngineLayer]", made: "Makeup", report: dict[str, Any]) -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
     lines = [
         f"{report['size_mb']:.1f} MB on the disk; {report['memory_mb']:.1f} MB of the GPU's memory at work, besides "
-        f"the weights. Sizes are those of {report['batch']} at a time.",
+        "the weights.",
         makeup_words(made),
     ]
     if report["verbosity"] != "DETAILED":
@@ -69,7 +69,7 @@ def _text(layers: "Sequence[EngineLayer]", made: "Makeup", report: dict[str, Any
             f"The engine was built to tell {report['verbosity']} alone: precisions, formats and tactics are not known. "
             "Build it again to have them: edge-seg build MODEL.onnx"
         )
-    return [_table(layers), *lines] if layers else list(lines)
+    return Group(Text(head), _table(layers), *map(Text, lines))  # names have brackets, which are no markup
 
 
 def makeup_words(made: "Makeup") -> str:
@@ -79,35 +79,38 @@ def makeup_words(made: "Makeup") -> str:
     >>> makeup_words(Makeup({"int8": 3, "f32": 1}, 2, 1, [["up"]]))
     '4 layers compute: 3 in int8, 1 in f32. 2 reformats, 1 of Q and DQ nodes, 1 float island between INT8 layers: up.'
     """
+    computing = sum(made.precisions.values())
     counts = ", ".join(f"{count} in {precision or 'what is not told'}" for precision, count in made.precisions.items())
     islands = f"{len(made.islands) or 'no'} float island{'' if len(made.islands) == 1 else 's'} between INT8 layers"
     named = "; ".join(", ".join(island) for island in made.islands)
     return (
-        f"{sum(made.precisions.values())} layers compute{f': {counts}' if counts else ''}. {made.reformats} reformats, "
-        f"{made.quantize} of Q and DQ nodes, {islands}{f': {named}' if named else ''}."
+        f"{computing} layer{'s compute' if computing != 1 else ' computes'}{f': {counts}' if counts else ''}. "
+        f"{made.reformats} reformat{'' if made.reformats == 1 else 's'}, {made.quantize} of Q and DQ nodes, "
+        f"{islands}{f': {named}' if named else ''}."
     )
 
 
 def _table(layers: "Sequence[EngineLayer]") -> "Table":
+    """A row for each layer: its name above its tactic, which are both long."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for heading in HEADINGS:
-        cut = heading == "tactic"  # which names have a hundred characters; --json has all
-        table.add_column(heading, no_wrap=cut, overflow="ellipsis" if cut else "fold")
+    table = Table("layer, tactic")
+    for heading in ("kind", "precision", "takes > gives"):
+        table.add_column(heading, no_wrap=True)
     for layer in layers:
-        ends = (", ".join(_tensor_words(tensor) for tensor in tensors) for tensors in (layer.takes, layer.gives))
-        cells = (layer.name, layer.kind, layer.precision, layer.role, *ends, layer.tactic)
-        table.add_row(*map(Text, cells))  # names have brackets, which are no markup
+        ends = " > ".join(_types(tensors) for tensors in (layer.takes, layer.gives))
+        kind = f"{layer.kind}, {layer.role}" if layer.role == "quantize" else layer.kind
+        cells = ("\n".join(filter(None, (layer.name, layer.tactic))), kind, layer.precision, ends)
+        table.add_row(*map(Text, cells))
     return table
 
 
-def _tensor_words(tensor: "Tensor") -> str:
-    """Sizes and type; what stands in --json beside them is the layout.
+def _types(tensors: "Sequence[Tensor]") -> str:
+    """The types of tensors, each once; what stands in --json beside them are sizes and layouts.
 
     >>> from edge_seg.apps.profile.engine_layers import Tensor
-    >>> _tensor_words(Tensor("features", (1, 16, 90, 120), "int8", "Channel major INT8 format"))
-    '1x16x90x120 int8'
+    >>> _types([Tensor("x", (1, 16), "int8", ""), Tensor("y", (1, 8), "f32", ""), Tensor("z", (1, 9), "int8", "")])
+    'int8+f32'
     """
-    return " ".join(filter(None, ("x".join(map(str, tensor.shape)), tensor.precision)))
+    return "+".join(dict.fromkeys(tensor.precision for tensor in tensors if tensor.precision))

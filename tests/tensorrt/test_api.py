@@ -130,6 +130,22 @@ def test_logger_and_monitor_answer_as_tensorrt_calls_them(version: str) -> None:
         assert go_on == [True, False]
 
 
+TIMES = """
+import json, tensorrt as trt
+from edge_seg.runners.engine_inspector import make_profiler
+profiler = make_profiler(trt)
+trt.IProfiler.report_layer_time(profiler, "/net/Conv", 1.5)
+print(json.dumps(profiler.times))
+"""
+
+
+def test_the_profiler_answers_as_tensorrt_calls_it(version: str) -> None:
+    if version == bindings.OLDEST:
+        pytest.skip("our own code does not run on a Python without NumPy")
+
+    assert json.loads(bindings.run_with(FOLDER / version, "-c", TIMES)) == [["/net/Conv", 1.5]]
+
+
 def test_the_fake_has_no_name_that_tensorrt_has_not(version: str) -> None:
     """But for what a generation is known to lack."""
     dump, absent = bindings.dump(FOLDER / version), names_absent(version)
