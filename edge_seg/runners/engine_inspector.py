@@ -14,7 +14,7 @@ from edge_seg.types import UInt8Array
 
 
 def read_layers(runner: TrtRunner, count: int) -> str:
-    """The inspector's JSON for `count` pictures at a time; ModelError where TensorRT gives none."""
+    """The inspector's JSON for `count` pictures at a time, a number that the context of the runner has from then on."""
     trt = import_tensorrt()
     with runner.device.current():
         runner.context.set_input_shape("image", (count, runner.spec.height, runner.spec.width, 3))
