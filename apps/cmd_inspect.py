@@ -36,7 +36,7 @@ def inspect(
 
     path, _ = choose_runtime(engine, "tensorrt")
     built = read_sidecar(path).fingerprint
-    with TrtRunner(path) as runner:
+    with TrtRunner(path, graphs=False) as runner:
         told, memory_mb = verbosity(runner), device_memory(runner) / 1e6
         layers = parse_layers(read_layers(runner, built.batch[1]))
     made = makeup(layers)

@@ -116,8 +116,7 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     """
     keep_freed_memory()
     _check_processes(options)
-    if tuning is not None:
-        _check_tuning(options.recipe.loss)
+    _check_adjustment(options.recipe.loss, tuning)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     samples, pictures = open_training_set(dataset, options)
@@ -144,23 +143,23 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
         if not trainer.is_global_zero:
             return None
         spec = _spec(dataset, options, owed)
-        if tuning is not None:
-            tuning.write(spec)
-        else:
-            _adjust(task, options.recipe.loss)
-            write_checkpoint(options.out, options.arch, spec, net)
+        _write(task, spec, options, tuning)
         return spec
 
 
-def _adjust(task: SegmentationTask, loss: Loss) -> None:
-    weights = task.objective.weights
-    if loss.logit_adjustment and isinstance(weights, Tensor):
-        assert isinstance(task.net.head, nn.Conv2d)  # of each net but one that a `tuning` brings
-        adjust_logits(task.net.head, weights, loss.logit_adjustment)
+def _write(task: SegmentationTask, spec: ModelSpec, options: TrainOptions, tuning: Tuning | None) -> None:
+    if tuning is not None:
+        tuning.write(spec)
+        return
+    net, weights, share = task.net, task.objective.weights, options.recipe.loss.logit_adjustment
+    assert isinstance(net, SegmentationNet)  # which all are that no `tuning` brings
+    if share and isinstance(weights, Tensor):
+        adjust_logits(net.head, weights, share)
+    write_checkpoint(options.out, options.arch, spec, net)
 
 
-def _check_tuning(loss: Loss) -> None:
-    if loss.logit_adjustment:
+def _check_adjustment(loss: Loss, tuning: Tuning | None) -> None:
+    if loss.logit_adjustment and tuning is not None:
         raise DataError(
             "[loss] logit_adjustment does not go with --qat, which goes on with a net that is adjusted already. Leave "
             "it out of the recipe."

@@ -18,7 +18,7 @@ def time_layers(path: Path, image: Array, threads: int) -> list[Timed]:
 
     Multiplications and bytes are not told.
     """
-    with TrtRunner(path, threads) as runner:
+    with TrtRunner(path, threads, graphs=False) as runner:  # layers are timed one by one
         calls = engine_inspector.time_layers(runner, image, turns(LEAST_CALLS, MOST_CALLS, LIMIT_S))
         layers = parse_layers(engine_inspector.read_layers(runner, len(image)))
     return match(layers, calls[WARM_UP:])

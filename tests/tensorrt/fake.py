@@ -76,7 +76,7 @@ def lacking(version: str) -> frozenset[str]:
 
 def make_tensorrt(cuda: Cuda, version: str) -> ModuleType:
     """The module `tensorrt` of a version; its classes are its own, for tests to change."""
-    Runtime.cuda = cuda  # type: ignore[attr-defined]
+    Runtime._cuda = cuda  # type: ignore[attr-defined]  # no name of TensorRT
     lost = {dotted for feature in lacking(version) for dotted in OPTIONAL[feature]}
     module = ModuleType("tensorrt")
     module.__spec__ = ModuleSpec("tensorrt", None)

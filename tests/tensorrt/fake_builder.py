@@ -154,7 +154,7 @@ class Builder:
     _shown: list[Any]
 
     def __init__(self, logger: Any) -> None:  # noqa: ANN401
-        Runtime.cuda.inside()  # type: ignore[attr-defined]
+        Runtime._cuda.inside()  # type: ignore[attr-defined]
         self.logger = logger
 
     def create_network(self, flags: int) -> INetworkDefinition:
@@ -193,7 +193,7 @@ class Builder:
             return not self._without_bytes
         Builder._shown = []
         while (addresses := calibrator.get_batch(["image"])) is not None:
-            found = Runtime.cuda.memory[addresses[0]].copy()  # type: ignore[attr-defined]
+            found = Runtime._cuda.memory[addresses[0]].copy()  # type: ignore[attr-defined]
             Builder._shown.append(found if is_bytes else found.view(np.float32))
         calibrator.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
         return True
