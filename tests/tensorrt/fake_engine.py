@@ -72,7 +72,7 @@ class Runtime:
         self.logger = logger
 
     def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
-        cuda: Cuda = Runtime.cuda  # type: ignore[attr-defined]
+        cuda: Cuda = Runtime._cuda  # type: ignore[attr-defined]
         cuda.inside()
         if plan.startswith(b"not"):
             self.logger.log("ILogger.Severity.ERROR", "Magic tag does not match")
