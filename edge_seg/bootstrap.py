@@ -19,10 +19,6 @@ LEAST_ROWS = 3
 """Rows that it takes to tell a drift of all of them from one's own."""
 USUAL_FREEDOM = 14
 """What is usual comes from eight rows of three sessions, less a mean of each row and the drift of two sessions."""
-USUAL_COMMON = 0.03
-"""How far the logarithm of a time drifts in all rows alike: somewhat more than the 0.020 and 0.004 of p50 in three
-sessions each on two quiet machines; added where that cannot be told.
-"""
 MIDDLE_HALF = 1.349
 """The middle half of normal values is so many standard deviations wide."""
 MIDDLE_WORTH = 0.37
@@ -106,14 +102,20 @@ class SessionChange:
 
 
 def compare_sessions(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, usual: float, errors: NDArray[np.float64]
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    usual: float,
+    drift: float,
+    errors: NDArray[np.float64],
 ) -> SessionChange:
     """Compare logarithms of measurements [rows, sessions]; NaN where a session did not measure a row.
 
     Sessions of the same differ by a drift of all rows, taken out as their median where there are LEAST_ROWS, and by a
     drift of each row of its own. How wide that spreads is told by sessions of one side against each other, and by the
     middle half of the rows' changes; what is `usual` counts beside them as USUAL_FREEDOM degrees of freedom (Smyth,
-    Statistical Applications in Genetics and Molecular Biology 3(1), 2004). `errors` [rows], the standard errors of the
+    Statistical Applications in Genetics and Molecular Biology 3(1), 2004), with the usual `drift` of all rows where
+    that cannot be told. `errors` [rows], the standard errors of the
     changes within their sessions, count where they are larger.
     """
     changes = np.nanmean(second, axis=1) - np.nanmean(first, axis=1)
@@ -126,7 +128,7 @@ def compare_sessions(
         low, high = np.percentile((changes - common) / np.sqrt(1 / counts[0] + 1 / counts[1]), (25, 75))
         worth = MIDDLE_WORTH * (len(changes) - 1)
         squares, freedom = squares + worth * ((high - low) / MIDDLE_HALF) ** 2, freedom + worth
-    prior = usual**2 + (0.0 if many else USUAL_COMMON**2)
+    prior = usual**2 + (0.0 if many else drift**2)
     variance = (USUAL_FREEDOM * prior + squares) / (USUAL_FREEDOM + freedom)
     # A row that is far off in one session is far off in their mean too: the side with fewer sessions counts for both.
     spread = np.sqrt(2 * variance / np.minimum(*counts))

@@ -27,7 +27,6 @@ from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet
 from edge_seg.models.net import TrainableNet
 from edge_seg.models.sync_norms import synchronise_norms
-from edge_seg.recipe import Loss
 from edge_seg.runners.contract import add_score
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec, join_licences
@@ -116,7 +115,6 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     """
     keep_freed_memory()
     _check_processes(options)
-    _check_adjustment(options.recipe.loss, tuning)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
     samples, pictures = open_training_set(dataset, options)
@@ -156,14 +154,6 @@ def _write(task: SegmentationTask, spec: ModelSpec, options: TrainOptions, tunin
     if share and isinstance(weights, Tensor):
         adjust_logits(net.head, weights, share)
     write_checkpoint(options.out, options.arch, spec, net)
-
-
-def _check_adjustment(loss: Loss, tuning: Tuning | None) -> None:
-    if loss.logit_adjustment and tuning is not None:
-        raise DataError(
-            "[loss] logit_adjustment does not go with --qat, which goes on with a net that is adjusted already. Leave "
-            "it out of the recipe."
-        )
 
 
 def _origins(options: TrainOptions, tuning: Tuning | None) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ def sessions(changes: list[float], *, count: int = 1, noise: float = 0.0) -> tup
 def test_what_all_rows_change_by_is_taken_out() -> None:
     first, second = sessions([0.0, 0.0, 0.0, 0.3])
 
-    found = compare_sessions(first, second, usual=0.04, errors=np.zeros(4))
+    found = compare_sessions(first, second, usual=0.04, drift=0.03, errors=np.zeros(4))
 
     assert found.common == pytest.approx((second - first)[0, 0])
     assert found.rows == pytest.approx([0, 0, 0, 0.3])
@@ -61,7 +61,7 @@ def test_what_all_rows_change_by_is_taken_out() -> None:
 def test_two_rows_do_not_tell_a_common_change_from_their_own() -> None:
     first, second = sessions([0.0, 0.0])
 
-    found = compare_sessions(first, second, usual=0.04, errors=np.zeros(2))
+    found = compare_sessions(first, second, usual=0.04, drift=0.03, errors=np.zeros(2))
 
     assert found.common == 0
     assert found.rows == pytest.approx((second - first)[:, 0])
@@ -70,7 +70,7 @@ def test_two_rows_do_not_tell_a_common_change_from_their_own() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_rows_that_differ_more_between_sessions_have_wider_intervals(count: int) -> None:
     quiet, noisy = (
-        compare_sessions(*sessions([0.0] * 12, count=count, noise=noise), usual=0.04, errors=np.zeros(12))
+        compare_sessions(*sessions([0.0] * 12, count=count, noise=noise), usual=0.04, drift=0.03, errors=np.zeros(12))
         for noise in (0.005, 0.1)
     )
 
@@ -80,7 +80,8 @@ def test_rows_that_differ_more_between_sessions_have_wider_intervals(count: int)
 def test_several_sessions_narrow_the_interval_and_an_error_within_them_widens_it() -> None:
     errors = np.array([0.0] * 7 + [0.2])
     one, three = (
-        compare_sessions(*sessions([0.0] * 8, count=count, noise=0.04), usual=0.04, errors=errors) for count in (1, 3)
+        compare_sessions(*sessions([0.0] * 8, count=count, noise=0.04), usual=0.04, drift=0.03, errors=errors)
+        for count in (1, 3)
     )
 
     assert three.widths[0] < one.widths[0]
@@ -91,7 +92,7 @@ def test_a_session_that_lacks_a_row_still_counts_for_the_others() -> None:
     first, second = sessions([0.0, 0.0, 0.0, 0.3], count=2)
     first[3, 0] = np.nan
 
-    found = compare_sessions(first, second, usual=0.04, errors=np.zeros(4))
+    found = compare_sessions(first, second, usual=0.04, drift=0.03, errors=np.zeros(4))
 
     assert np.isfinite(found.rows).all() and np.isfinite(found.widths).all()
     assert found.widths[3] > found.widths[0]

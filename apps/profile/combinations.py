@@ -39,7 +39,10 @@ def combine(
     for runtime in runtimes:
         if runtime not in ("auto", "all") and runtime not in used:
             suffix = _known(runtime).suffix
-            raise ModelError(f"The run-time {runtime} takes {suffix} files, and no model given is one. Leave it out.")
+            engine = " give what edge-seg build MODEL.onnx writes, or" if suffix == ".engine" else ""
+            raise ModelError(
+                f"The run-time {runtime} takes {suffix} files, and no model given is one:{engine} leave it out."
+            )
     return list(dict.fromkeys(found))
 
 

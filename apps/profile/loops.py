@@ -9,6 +9,10 @@ from edge_seg.errors import EdgeSegError
 
 PASSES = 2
 """How often each row has its turn; once more where one of them was disturbed."""
+STEADY_FRAMES = 20
+"""Frames of a turn from which its rate holds: the first answers of several segmenters come almost at once."""
+ENOUGH = 200
+"""Frames in all of a row that hold."""
 
 
 @dataclass(slots=True, eq=False)
@@ -16,13 +20,14 @@ class Looped:
     """A row, what its turns gave so far, and why it has no more of them."""
 
     row: Row
+    frames: int
     turns: list[LoopSpeed] = field(default_factory=list)
     failure: str | None = None
 
-    def take(self, source: str, frames: int) -> None:
-        """Take a turn."""
+    def take(self, source: str) -> None:
+        """Take a turn of `frames` frames."""
         try:
-            self.turns.append(run_loop_of(self.row, source, frames))
+            self.turns.append(run_loop_of(self.row, source, self.frames))
         except EdgeSegError as error:
             self.failure = str(error)
 
@@ -37,7 +42,13 @@ class Looped:
         if self.failure is not None:
             return replace(self.row, notes=(*self.row.notes, f"Not run in the loop: {self.failure}"))
         quiet = [turn for turn in self.turns if turn.disturbed is None]
-        return replace(self.row, loop=max(quiet or self.turns, key=lambda turn: turn.fps))
+        return replace(self.row, loop=max(quiet or self.turns, key=lambda turn: turn.fps), notes=self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.frames >= STEADY_FRAMES:
+            return self.row.notes
+        few = f"FPS (loop) is of {self.frames} frames a turn and may be far too high: give --frames {ENOUGH}."
+        return (*self.row.notes, few)
 
 
 def frames_a_turn(frames: int) -> int:
@@ -57,10 +68,10 @@ def loop_rows(
     Every second pass goes backwards, so that a machine that slows down meets all alike. `on_turn` is told PASSES times
     of a row that does not fail.
     """
-    waiting = [Looped(row) for row in rows]
+    waiting = [Looped(row, frames_a_turn(frames)) for row in rows]
     for number in range(PASSES + 1):
         for looped in waiting[:: 1 if number % 2 == 0 else -1]:
-            looped.take(source, frames_a_turn(frames))
+            looped.take(source)
             if number < PASSES:
                 on_turn()
             if looped.is_done:

@@ -80,7 +80,9 @@ def cause(minutes: Sequence[Minute]) -> str:
     known = " and ".join(part for part in told if part)
     if known:
         return f", while {known}{': throttled by heat' if hot else ''}"
-    return ", beside other work all along" if tell_others(last.others_cpu) else ", and the machine does not tell why"
+    if all(tell_others(minute.others_cpu) for minute in minutes):
+        return ", beside other work all along"
+    return "" if others_work(minutes) else ", and the machine does not tell why"
 
 
 def _clock(first: Minute, last: Minute) -> str:

@@ -60,12 +60,14 @@ class LogitsDistiller(nn.Module):
 def rescale(images: Tensor, scale: float) -> Tensor:
     """Images [N, C, H, W] made `scale` times as high and as wide, bilinearly: a teacher tells more of larger ones.
 
-    >>> rescale(torch.zeros(1, 3, 10, 20), 1.5).shape
-    torch.Size([1, 3, 15, 30])
+    Sides are rounded to multiples of 4, the stride of logits, which would cover more than the picture otherwise.
+
+    >>> rescale(torch.zeros(1, 3, 360, 480), 1.25).shape
+    torch.Size([1, 3, 448, 600])
     """
     if scale == 1:
         return images
-    height, width = (round(side * scale) for side in images.shape[-2:])
+    height, width = (4 * round(side * scale / 4) for side in images.shape[-2:])
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
 
 

@@ -56,10 +56,9 @@ class TrainOptions:
     def fixed(self) -> dict[str, object]:
         """What a run and its resumed rest must have in common beside their data, by the names that errors tell."""
         names = "arch", "size", "seed", "freeze", "processes"
-        tables = dataclasses.asdict(self.recipe)
-        fields = {f"[{table}] {name}": value for table, found in tables.items() for name, value in found.items()}
         teacher = None if self.teacher is None else _content(find_model(str(self.teacher)))
-        return {name: getattr(self, name) for name in names} | {"teacher": teacher, "bf16": self.use_bf16} | fields
+        own = {name: getattr(self, name) for name in names} | {"teacher": teacher, "bf16": self.use_bf16}
+        return own | recipe_fields(self.recipe)
 
     @property
     def processes(self) -> int:
@@ -75,6 +74,16 @@ class TrainOptions:
     def last(self) -> Path:
         """The checkpoint that `resume` goes on from."""
         return self.run_dir / "last.ckpt"
+
+
+def recipe_fields(recipe: Recipe) -> dict[str, object]:
+    """What a recipe says, by the names that errors tell.
+
+    >>> recipe_fields(Recipe())["[loss] aux"]
+    0.4
+    """
+    tables: dict[str, dict[str, object]] = dataclasses.asdict(recipe)
+    return {f"[{table}] {name}": value for table, found in tables.items() for name, value in found.items()}
 
 
 def _content(path: Path) -> str:

@@ -18,7 +18,8 @@ from torch import nn
 
 from edge_seg.errors import DataError
 from edge_seg.files import write_whole
-from edge_seg.training.options import TrainOptions
+from edge_seg.recipe import Recipe
+from edge_seg.training.options import TrainOptions, recipe_fields
 
 SAVE_EVERY_S = 60.0
 RUN = "edge_seg_run"
@@ -117,6 +118,7 @@ def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object])
     before = saved.get(RUN, {}).get("options")
     if before is None:
         raise DataError(f"{last} is of an older version. Start again with another --out.")
+    before = recipe_fields(Recipe()) | before  # a run of an older version had the defaults of what its recipe lacked
     other = [f"{name} {before.get(name)}, not {value}" for name, value in now.items() if before.get(name) != value]
     if other:
         raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")

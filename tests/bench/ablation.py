@@ -32,6 +32,7 @@ WITHOUT: dict[str, dict[str, dict[str, Any]]] = {
     "colour": {"samples": {"colour": 0.0}},
     "rare-class crops": {"samples": {"rare": 0.0}},
     "class weights": {"loss": {"class_weights": "none"}},
+    "logit adjustment": {"loss": {"logit_adjustment": 0.0}},
     "border term": {"loss": {"border": 0.0}},
     "Jaccard term": {"loss": {"jaccard": 0.0}},
     "auxiliary heads": {"loss": {"aux": 0.0}},

@@ -17,6 +17,7 @@ from edge_seg.apps.profile.compare import SPEEDS
 from edge_seg.apps.profile.rows import Profile
 from edge_seg.apps.profile.store import read_profile
 from edge_seg.bootstrap import session_scatter
+from edge_seg.errors import EdgeSegError
 
 CLOSE = 0.05
 DIGITS = {"p50 ms": 2, "p95 ms": 2, "FPS": 1}
@@ -35,10 +36,17 @@ class Spread:
 
 def main() -> None:
     """Print the tables of the profiles that are named."""
-    profiles = [read_profile(Path(path)) for path in sys.argv[1:]]
-    if len(profiles) < 2:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
+    try:
+        profiles = [read_profile(Path(path)) for path in sys.argv[1:]]
+    except EdgeSegError as error:
+        sys.exit(str(error))
+    if len({(one.machine["cpu"], one.machine["cores"]) for one in profiles}) > 1:
+        sys.exit("The profiles are of several machines. Give those of one.")
     numbers = numbers_of(profiles)
+    if not all(numbers.values()):
+        sys.exit("The profiles share no rows that were timed in each. Give profiles of the same models.")
     print(rows_table(numbers), spread_table(numbers), sep="\n\n")
 
 

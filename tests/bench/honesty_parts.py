@@ -44,9 +44,14 @@ NEIGHBOURS = {"one core, 5 s on, 5 s off": BUSY_NOW_AND_THEN, "one core, all the
 Found = dict[str, Any]
 
 
+def repeat_folders(out: Path) -> list[Path]:
+    """Where the profiles of `repeat` lie."""
+    return [out / f"repeat-{number}" for number in range(1, PROFILES + 1)]
+
+
 def repeat(rounds: int, out: Path) -> Found:
     """p50, p95 and FPS of three profiles of the same files; those that `out` holds already are not made again."""
-    folders = [out / f"repeat-{number}" for number in range(1, PROFILES + 1)]
+    folders = repeat_folders(out)
     for folder in folders:
         words = ["--runtimes", ",".join(RUNTIMES), "--rounds", str(rounds), "--out", str(folder)]
         run_edge_seg("profile", *MODELS, *words)
@@ -88,12 +93,13 @@ def in_blocks(rows: Sequence[Row], rounds: int) -> dict[str, float]:
 
 
 def deviations(quiet: dict[str, float], other: dict[str, float]) -> list[float]:
-    """How far the ratio of each two rows is off the quiet one.
+    """How far the ratio of each two rows that were timed both times is off the quiet one.
 
     >>> deviations({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 4.0})
     [0.5]
     """
-    return [abs(other[a] / other[b] / (quiet[a] / quiet[b]) - 1) for a, b in itertools.combinations(quiet, 2)]
+    timed = [label for label in quiet if label in other]
+    return [abs(other[a] / other[b] / (quiet[a] / quiet[b]) - 1) for a, b in itertools.combinations(timed, 2)]
 
 
 @contextmanager

@@ -4,7 +4,7 @@
 
 `--data` are the sets to choose the recipe's `[loss] logit_adjustment` by, the first of them the training set: neither
 test nor val alone. The net is an FP32 export of `edge-seg train`, or a bundled one; --recipe is the one whose class
-weights it was trained with. Each picture is shown as it is, 1.25 and 1.5 times as large, the labels staying theirs.
+weights it was trained with. Each picture is shown as it is and 1.5 times as large, the labels staying theirs.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from edge_seg.types import Dataset
 from edge_seg.weights import find_model
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-SCALES = (1.0, 1.25, 1.5)
+SCALES = (1.0, 1.5)
 
 
 def main() -> None:

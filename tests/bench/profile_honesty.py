@@ -49,7 +49,8 @@ def main() -> None:
             print(f"{name}: measured already, {tables.origin(known)} --again measures it anew.", file=sys.stderr)
             continue
         if options.again and name == "repeat":
-            shutil.rmtree(options.out, ignore_errors=True)
+            for folder in parts.repeat_folders(options.out):
+                shutil.rmtree(folder, ignore_errors=True)
         measured = measure(name, options.rounds or PARTS[name][2], options.out, machine)
         results = read_results(options.results) | {name: measured}
         write_whole(options.results, (json.dumps(results, indent=1) + "\n").encode())

@@ -15,7 +15,7 @@ from edge_seg.export.to_onnx import to_onnx
 from edge_seg.models import build_model
 from edge_seg.recipe import Distillation, Recipe, Schedule
 from edge_seg.train import train
-from edge_seg.training.distillation import Distiller, make_distiller, open_teacher, soft_divergence
+from edge_seg.training.distillation import Distiller, LogitsDistiller, make_distiller, open_teacher, soft_divergence
 from edge_seg.training.options import TrainOptions
 
 ShortRun = Callable[..., TrainOptions]
@@ -136,16 +136,17 @@ def test_a_teacher_may_see_the_samples_larger() -> None:
     """What it answers meets the student's logits and features at their own size."""
     seen: list[torch.Size] = []
 
-    def teach(images: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def answer(images: torch.Tensor) -> torch.Tensor:
         seen.append(images.shape)
-        return torch.ones(2, 11, 18, 24), random_levels(2, 6)
+        return torch.ones(2, 11, 18, 24)
 
-    distiller = Distiller(teach, (8, 6), Distillation(features=0.0, scale=1.5))
+    settings = Distillation(features=0.0, scale=1.5)
+    by_both = Distiller(lambda images: (answer(images), random_levels(2, 6)), (8, 6), settings)
+    for distiller in (by_both, LogitsDistiller(answer, settings)):
+        loss = distiller(torch.zeros(2, 3, 48, 64), torch.ones(2, 11, 12, 16), random_levels(1, 8))
+        assert float(loss.detach()) == pytest.approx(0.0, abs=1e-5)
 
-    loss = distiller(torch.zeros(2, 3, 48, 64), torch.ones(2, 11, 12, 16), random_levels(1, 8))
-
-    assert seen == [(2, 3, 72, 96)]
-    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-5)
+    assert seen == [(2, 3, 72, 96)] * 2
 
 
 def test_a_student_owes_to_its_teacher(tmp_path: Path, tiny_checkpoint: Path, short_run: ShortRun) -> None:

@@ -11,13 +11,10 @@ pytest.importorskip("lightning")
 
 from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data import open_dataset
-from edge_seg.errors import DataError
-from edge_seg.models import build_model
 from edge_seg.recipe import Loss
 from edge_seg.train import train
 from edge_seg.training.batches import open_training_set, weights_of_classes
 from edge_seg.training.options import TrainOptions
-from edge_seg.training.tuning import Tuning
 
 ShortRun = Callable[..., TrainOptions]
 
@@ -50,10 +47,3 @@ def test_a_finished_run_that_is_resumed_is_adjusted_once(adjusted: TrainOptions)
 
     again = read_checkpoint(adjusted.out)[2].state_dict()
     assert all(torch.equal(values, again[name]) for name, values in once.items())
-
-
-def test_fine_tuning_goes_on_with_an_adjusted_net_as_it_is(adjusted: TrainOptions, tmp_path: Path) -> None:
-    tuning = Tuning(build_model("edge-seg-n", 11), torch.nn.Identity(), lambda _: None, tmp_path / "net.onnx")
-
-    with pytest.raises(DataError, match="logit_adjustment does not go with --qat"):
-        train(adjusted, tuning)

@@ -15,6 +15,7 @@ from edge_seg.errors import DataError, SinkError
 from edge_seg.train import train
 from edge_seg.training.folder import owned_folder
 from edge_seg.training.options import TrainOptions
+from edge_seg.training.saving import RUN
 from edge_seg.training.task import SegmentationTask
 
 ShortRun = Callable[..., TrainOptions]
@@ -168,6 +169,21 @@ def test_a_run_is_not_resumed_as_another(
     with pytest.raises(DataError, match=message):
         train(short_run(tmp_path, resume=True, **({"epochs": 1} | changes)))
     assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+def test_a_run_of_before_a_recipe_had_a_field_goes_on(short_run: ShortRun, tmp_path: Path) -> None:
+    """Where the field has its default; another value would be another run."""
+    run = short_run(tmp_path, epochs=1)
+    train(run)
+    saved = torch.load(run.last, weights_only=True)
+    del saved[RUN]["options"]["[loss] logit_adjustment"]
+    torch.save(saved, run.last)
+
+    assert train(dataclasses.replace(run, resume=True)) is not None
+
+    adjusted = dataclasses.replace(run.recipe, loss=dataclasses.replace(run.recipe.loss, logit_adjustment=0.5))
+    with pytest.raises(DataError, match=r"was made with \[loss\] logit_adjustment 0.0, not 0.5"):
+        train(dataclasses.replace(run, recipe=adjusted, resume=True))
 
 
 def test_another_teacher_is_told_whatever_its_name(short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path) -> None:
