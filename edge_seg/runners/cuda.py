@@ -17,6 +17,13 @@ from edge_seg.types import UInt8Array
 
 LESS_MEMORY = "Close what else uses the GPU, or build the engine for fewer pictures at a time: edge-seg build --batch 1"
 
+NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING, for which pycuda has no name.
+
+Of a stream without it a graph cannot be recorded beside other work: whoever uses the default stream meanwhile, on any
+thread, fails with error 906 (CUDA_ERROR_STREAM_CAPTURE_IMPLICIT), since that stream would have to wait for this one.
+"""
+
 NEEDS_GPU = "TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi tells)."
 
 
@@ -60,9 +67,9 @@ class Device:
             self.cuda.Context.pop()
 
     def stream(self) -> Any:  # noqa: ANN401
-        """A new stream: the default one would wait for all other ones. ModelError where memory is out."""
+        """A new stream that neither waits for the default one nor holds it up. ModelError where memory is out."""
         with self.memory_of("a stream"):
-            return self.cuda.Stream()
+            return self.cuda.Stream(NON_BLOCKING)
 
     def buffer(self, shape: tuple[int, ...]) -> "Buffer":
         """Page-locked bytes and their place on the device, within `current`; ModelError where memory is out."""

@@ -66,12 +66,24 @@ class Graph:
         self._launchable, self._ran = None, False
 
     def _record(self, driver: Any, work: Callable[[], None]) -> Any:  # noqa: ANN401
-        """The graph of the work; None where something of it cannot be recorded."""
-        # Thread-local: other threads may allocate meanwhile, as another runner's does.
+        """The graph of the work; None where something of it cannot be recorded, or the driver lacks a function."""
+        with suppress(RuntimeError):  # cuda-python's, of a function that the driver's library has not
+            worked, graph = self._capture(driver, work)
+            if graph is not None:
+                try:
+                    return _instantiate(driver, graph) if worked else None
+                finally:
+                    driver.cuGraphDestroy(graph)
+        return None
+
+    def _capture(self, driver: Any, work: Callable[[], None]) -> tuple[bool, Any]:  # noqa: ANN401
+        """Whether the work was recorded to its end, and what of it was; None where that is no graph."""
+        # Thread-local: other threads may allocate meanwhile, as another runner's does. That they may use the default
+        # stream too is because this one does not wait for it (Device.stream).
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         (error,) = driver.cuStreamBeginCapture(self._stream.handle, mode)
         if error:
-            return None
+            return False, None
         worked = False
         try:
             with suppress(ModelError, self._cuda.Error):
@@ -79,11 +91,7 @@ class Graph:
                 worked = True
         finally:
             error, graph = driver.cuStreamEndCapture(self._stream.handle)
-        if error:
-            return None
-        launchable = _instantiate(driver, graph) if worked else None
-        driver.cuGraphDestroy(graph)
-        return launchable
+        return worked, None if error else graph
 
 
 def _instantiate(driver: Any, graph: Any) -> Any:  # noqa: ANN401

@@ -14,10 +14,10 @@ from edge_seg.types import UInt8Array
 
 
 def read_layers(runner: TrtRunner, count: int) -> str:
-    """The inspector's JSON for `count` pictures at a time, a number that the context of the runner has from then on."""
+    """The inspector's JSON for `count` pictures at a time; ModelError where the engine does not take so many."""
     trt = import_tensorrt()
     with runner.device.current():
-        runner.context.set_input_shape("image", (count, runner.spec.height, runner.spec.width, 3))
+        runner.set_count(count)
         inspector = runner.engine.create_engine_inspector()
         inspector.execution_context = runner.context
         text = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -1,5 +1,6 @@
 """TensorRT engines on pycuda."""
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +29,7 @@ class TrtRunner:
     older. Batches of one size after the first are one CUDA graph where cuda-python is installed, and `graphs` is True:
     who looks at layers one by one wants none.
 
-    ModelError for an engine that is damaged or was built for another TensorRT, GPU or operating system.
+    ModelError for an engine that is damaged or was built for another TensorRT, GPU architecture or operating system.
     """
 
     runtime = "tensorrt"
@@ -95,14 +96,14 @@ class TrtRunner:
         with self._device.current(), self._device.memory_of("this batch"):
             self._image.host[:count] = images
             if count != self._count:
-                self._set_count(count)
+                self.set_count(count)
             self._graph.run(self._enqueue)
             self._stream.synchronize()
             labels: UInt8Array = self._labels.host[:count].copy()  # the next pictures' labels go to the same memory
         return labels
 
-    def _set_count(self, count: int) -> None:
-        """Another number of pictures at a time than before."""
+    def set_count(self, count: int) -> None:
+        """Set the number of pictures at a time, within the device's context; ModelError for one it does not take."""
         self._graph.forget()
         self._count = 0
         if not self._context.set_input_shape("image", (count, self.spec.height, self.spec.width, 3)):
@@ -143,7 +144,10 @@ class TrtRunner:
         return int(least[0]), int(most[0])
 
     def _free(self) -> None:
-        """Give up what there is, the users of memory before the memory."""
+        """Give up what there is, the users of memory before the memory, when the GPU is through with it."""
+        if hasattr(self, "_stream"):
+            with suppress(self._device.cuda.Error):  # of work that has failed, and was told of
+                self._stream.synchronize()
         if hasattr(self, "_graph"):
             self._graph.forget()
         for name in ("_graph", "_context", "_engine", "_image", "_labels", "_stream"):

@@ -78,16 +78,24 @@ def install(place: Path, requirements: tuple[str, ...]) -> None:
     if done.returncode:
         print(f"{requirements[0]}: pip finds none for this Python; tests of it are left out", file=sys.stderr)
         return
-    source = place / "stand_in.c"
-    source.write_text(STAND_IN)
-    library = ["-shared", "-fPIC", source, "-o", place / LIBRARY, f"-Wl,-soname,{LIBRARY}", "-ldl"]
-    subprocess.run(["gcc", *library], check=True)  # last: where it is, all is
+    make_library(place)  # last: where it is, all is
 
 
-def run_with(place: Path, program: str, *, broken: str = "") -> tuple[str, list[str]]:
-    """What a program prints with the cuda-python of `place`, and the calls that its libcuda saw, one a line."""
+def make_library(folder: Path, *, without: str = "") -> None:
+    """The stand-in for libcuda, if asked for `without` one of its functions, as that of an older driver."""
+    source = folder / "stand_in.c"
+    source.write_text(STAND_IN.replace(without, "otherwise") if without else STAND_IN)
+    library = ["-shared", "-fPIC", source, "-o", folder / LIBRARY, f"-Wl,-soname,{LIBRARY}", "-ldl"]
+    subprocess.run(["gcc", *library], check=True)
+
+
+def run_with(place: Path, program: str, *, broken: str = "", library: Path | None = None) -> tuple[str, list[str]]:
+    """What a program prints with the cuda-python of `place`, and the calls that its libcuda saw, one a line.
+
+    `library` is the folder of another libcuda.
+    """
     paths = os.pathsep.join([str(place), str(Path(__file__).parents[2])])
-    environment = os.environ | {"PYTHONPATH": paths, "LD_LIBRARY_PATH": str(place), "BROKEN": broken}
+    environment = os.environ | {"PYTHONPATH": paths, "LD_LIBRARY_PATH": str(library or place), "BROKEN": broken}
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """CUDA without a GPU: its contexts, streams and memory bite where the real ones would misbehave without a word."""
 
 import threading
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ class Cuda:
         self.thread = threading.local()
         self.memory: dict[int, np.ndarray[Any, Any]] = {}
         self.streams: dict[int, Stream] = {}
+        self.locked: list[weakref.ref[Any]] = []
         self.Context = SimpleNamespace(pop=self.pop)
 
     @property
@@ -69,9 +71,9 @@ class Cuda:
         """Bites outside of a context."""
         assert self.depth > 0, "invalid device context"
 
-    def Stream(self) -> "Stream":
+    def Stream(self, flags: int = 0) -> "Stream":
         self.inside()
-        stream = Stream(self, 77 + len(self.streams))
+        stream = Stream(self, 77 + len(self.streams), blocking=not flags & 1)
         self.streams[stream.handle] = stream
         return stream
 
@@ -79,7 +81,14 @@ class Cuda:
         self.inside()
         array = np.full(shape, 99, dtype).view(PageLocked)
         array.address = self.place(np.asarray(array)) if mem_flags else 0
+        self.locked.append(weakref.ref(array))
         return array
+
+    def check_locked(self, host: Any) -> None:  # noqa: ANN401
+        """Bites where bytes of the CPU lie elsewhere, also where they are a copy of page-locked ones."""
+        known = (array() for array in self.locked)
+        found = any(array is not None and np.may_share_memory(host, array) for array in known)
+        assert found, "a pageable copy is not asynchronous"
 
     def mem_alloc(self, size: int) -> int:
         self.inside()
@@ -100,7 +109,7 @@ class Cuda:
 
     def memcpy_htod_async(self, address: int, host: Any, stream: Any) -> None:  # noqa: ANN401
         self.inside()
-        assert isinstance(host.base, PageLocked) or isinstance(host, PageLocked), "a pageable copy is not asynchronous"
+        self.check_locked(host)
         stream.pending.append(
             lambda: self.memory[address].__setitem__(slice(host.nbytes), np.asarray(host).reshape(-1))
         )
@@ -111,15 +120,16 @@ class Cuda:
 
     def memcpy_dtoh_async(self, host: Any, address: int, stream: Any) -> None:  # noqa: ANN401
         self.inside()
+        self.check_locked(host)
         target = np.asarray(host).reshape(-1)
         stream.pending.append(lambda: target.__setitem__(slice(None), self.memory[address][: target.size]))
 
 
 class Stream:
-    """Work that is done when it is waited for."""
+    """Work that is done when it is waited for; a `blocking` one waits for the default stream, and that for it."""
 
-    def __init__(self, cuda: Cuda, handle: int) -> None:
-        self.cuda, self.handle = cuda, handle
+    def __init__(self, cuda: Cuda, handle: int, *, blocking: bool) -> None:
+        self.cuda, self.handle, self.blocking = cuda, handle, blocking
         self.pending: list[Any] = []
 
     def synchronize(self) -> None:

@@ -1,7 +1,8 @@
 """A cuda-python without a GPU: what `edge_seg.runners.cuda_graph` touches of its driver module, on the fake CUDA.
 
 It bites where a real graph would go wrong without a word: a graph that is started after the shape has changed, or that
-is given up twice or not at all, and work in a recording that waits, sets a shape, or is a shape's first.
+is given up twice or not at all, a recording on a stream that keeps others from the default one, and work in it that
+waits, sets a shape, or is a shape's first.
 """
 
 from collections.abc import Callable
@@ -64,6 +65,7 @@ class CudaPython:
     def cuStreamBeginCapture(self, handle: int, mode: int) -> tuple[CUresult]:
         self.cuda.inside()
         assert mode == 1, "other threads may allocate meanwhile"
+        assert not self.cuda.streams[handle].blocking, "other threads may use the default stream meanwhile"
         if self.refuse == "begin":
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY,)
         stream = self.cuda.streams[handle]

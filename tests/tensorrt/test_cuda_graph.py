@@ -13,7 +13,7 @@ import pytest
 
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
-from edge_seg.runners import open_runner
+from edge_seg.runners import cuda, open_runner
 from edge_seg.runners.trt_runner import TrtRunner
 
 Gpu = Callable[..., tuple[Any, Any]]
@@ -84,6 +84,18 @@ def test_what_cannot_be_recorded_runs_as_it_is(refuse: str, engine: tuple[Path, 
     assert np.array_equal(np.stack(found), np.stack(expected_of(tiny_model, (1, 1, 1))))
     assert cuda_python.launches == 0
     assert not cuda_python.graphs and not cuda_python.recordings
+
+
+def test_a_recording_keeps_nobody_from_the_default_stream(
+    engine: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the fake bites."""
+    path, cuda_python = engine
+    monkeypatch.setattr(cuda, "NON_BLOCKING", 0)
+
+    with pytest.raises(AssertionError, match="other threads may use the default stream"):
+        labels_of(path, (1, 1))
+    assert not cuda_python.recordings
 
 
 def test_who_wants_no_graph_has_none(engine: tuple[Path, Any]) -> None:
@@ -173,6 +185,24 @@ def test_cuda_python_is_called_as_it_wants(broken: str, done: list[int], calls: 
 
     assert module == ("cuda.cuda" if place.name == "cuda-12.2.1" else "cuda.bindings.driver")
     assert found == done
+    assert told == calls
+
+
+@pytest.mark.parametrize(
+    ("function", "done", "calls"),
+    [
+        ("cuStreamBeginCapture_v2", [0, 1, 2], []),
+        ("cuGraphInstantiateWithFlags", [0, 1, 1, 2], ["begin 77 1", "end 77", "destroy 1000"]),
+    ],
+)
+def test_where_the_driver_lacks_a_function_nothing_is_recorded(
+    function: str, done: list[int], calls: list[str], place: Path, tmp_path: Path
+) -> None:
+    """cuda-python raises then."""
+    cuda_bindings.make_library(tmp_path, without=function)
+    printed, told = cuda_bindings.run_with(place, OURS, library=tmp_path)
+
+    assert json.loads(printed)[1] == done
     assert told == calls
 
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import fake_inspector
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,8 @@ from edge_seg.apps.profile.layers import profile_layers
 from edge_seg.apps.profile.layers_worker import serve
 from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.runners.engine_file import sidecar_of
+from edge_seg.runners.engine_inspector import read_layers
+from edge_seg.runners.trt_runner import TrtRunner
 
 Gpu = Callable[..., tuple[Any, Any]]
 Build = Callable[..., list[str]]
@@ -120,6 +123,17 @@ def test_the_layers_of_an_engine_are_timed(engine: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(profile_layers_module, "ask", serve)
     layers = profile_layers(engine, "tensorrt", threads=1, label="tiny")  # whose roof would be an ONNX file's
     assert (len(layers.layers), layers.roof) == (3, None)
+
+
+def test_a_runner_knows_the_number_of_pictures_that_its_layers_were_read_for(engine: Path) -> None:
+    images = np.zeros((1, 72, 96, 3), np.uint8)
+    with TrtRunner(engine) as runner:
+        runner.infer(images)
+        read_layers(runner, 3)
+        runner.infer(images)
+        assert runner.context.shape == (1, 72, 96, 3)
+        with pytest.raises(ModelError, match="does not take 9 pictures at a time"):
+            read_layers(runner, 9)
 
 
 def test_times_that_are_not_reported_are_told(engine: Path, fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

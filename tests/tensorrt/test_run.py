@@ -143,6 +143,39 @@ def test_memory_that_runs_out_at_work_is_told(
     assert cuda.depth == 0
 
 
+def test_memory_is_given_up_when_the_gpu_is_through_with_it(
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cuda = gpu()
+    build(tiny_model, tmp_path / "tiny.engine")
+    with open_runner(tmp_path / "tiny.engine") as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(stream_of(cuda), "synchronize", lambda self: pycuda_out_of_memory(cuda))
+            with pytest.raises(ModelError, match="No memory is left"):
+                runner.infer(IMAGES)
+        assert any(stream.pending for stream in cuda.streams.values())
+
+    assert not any(stream.pending for stream in cuda.streams.values())
+    with monkeypatch.context() as patch:  # and where even that fails the runner is closed
+        patch.setattr(stream_of(cuda), "synchronize", lambda self: pycuda_out_of_memory(cuda))
+        with open_runner(tmp_path / "tiny.engine"):
+            pass
+    assert cuda.depth == 0
+
+
+def test_the_fake_takes_no_copy_for_page_locked_memory(gpu: Gpu) -> None:
+    """NumPy's copy is of the same class, and lies elsewhere."""
+    _, cuda = gpu()
+    device = open_device()
+    with device.current():
+        stream, buffer = device.stream(), device.buffer((4,))
+        cuda.memcpy_htod_async(buffer.address, buffer.host[:2], stream)
+        with pytest.raises(AssertionError, match="pageable"):
+            cuda.memcpy_htod_async(buffer.address, buffer.host.copy(), stream)
+        with pytest.raises(AssertionError, match="pageable"):
+            cuda.memcpy_dtoh_async(buffer.host.copy(), buffer.address, stream)
+
+
 def stream_of(cuda: Any) -> Any:  # noqa: ANN401
     """The fake's class of streams."""
     with open_device().current():
@@ -194,8 +227,9 @@ def test_two_runners_have_pictures_on_the_gpu_at_once(
     build(tiny_model, tmp_path / "tiny.engine")
     stream = stream_of(cuda)
     both, wait = threading.Barrier(2, timeout=60), stream.synchronize
-    monkeypatch.setattr(stream, "synchronize", lambda self: (both.wait(), wait(self)))
-    with open_segmenters(tmp_path / "tiny.engine", "tensorrt") as segments, ThreadPoolExecutor(2) as pool:
+    segmenters = open_segmenters(tmp_path / "tiny.engine", "tensorrt")
+    with segmenters as segments, ThreadPoolExecutor(2) as pool, monkeypatch.context() as patch:
+        patch.setattr(stream, "synchronize", lambda self: (both.wait(), wait(self)))
         found = list(pool.map(lambda segment: segment(IMAGES[0]).labels, segments))
 
     assert len(found) == 2 and not both.broken
