@@ -44,13 +44,14 @@ def calibrator_by_pictures(
     is left out: TensorRT reads as many as the network has. `on_cache` is given what it makes of them. TensorRT takes an
     exception for the end of the pictures, so `on_error` is told of it, and no cache is kept.
     """
-    left, errors = iter(batches), list[BaseException]()
+    left, failed = iter(batches), False
     kind_of_pixel = np.dtype(np.float32 if floats else np.uint8)
     buffer = device.buffer((*shape[:3], shape[3] * kind_of_pixel.itemsize))  # of bytes
     pixels = buffer.host.view(kind_of_pixel)
 
     def fail(error: BaseException) -> None:
-        errors.append(error)
+        nonlocal failed
+        failed = True  # the error itself would hold this frame, and with it the buffer
         on_error(error)
 
     def next_batch() -> int | None:
@@ -68,7 +69,7 @@ def calibrator_by_pictures(
 
     def keep(cache: bytes) -> None:
         try:
-            if not errors:
+            if not failed:
                 on_cache(cache)
         except BaseException as error:
             fail(error)
@@ -86,26 +87,31 @@ def _calibrator(
 ) -> Any:  # noqa: ANN401
     """An object of a class of TensorRT; `next_batch` gives the device's address of the next pictures.
 
-    Its `has_cache` says whether TensorRT has what it is to learn: it was in `cache`, or it came of the pictures.
+    Its `has_cache` says whether TensorRT has what it is to learn: it was in `cache`, or it came of the pictures. What
+    shows them is the object's own, and goes with it, in the device's context: its class is in a ring with itself, which
+    is collected at any time.
     """
 
     class Calibrator(base):  # type: ignore[misc]
-        def __init__(self) -> None:
+        def __init__(
+            self, next_batch: Callable[[], int | None], keep: Callable[[bytes], None], *, has_cache: bool
+        ) -> None:
             base.__init__(self)
-            self.has_cache = cache is not None
+            self._next_batch, self._keep = next_batch, keep
+            self.has_cache = has_cache
 
         def get_batch_size(self) -> int:
             return size
 
         def get_batch(self, names: list[str]) -> list[int] | None:
-            address = next_batch()
+            address = self._next_batch()
             return None if address is None else [address]
 
         def read_calibration_cache(self) -> bytes | None:
             return cache
 
         def write_calibration_cache(self, cache: Any) -> None:  # noqa: ANN401
-            keep(bytes(cache))
+            self._keep(bytes(cache))
             self.has_cache = True
 
-    return Calibrator()
+    return Calibrator(next_batch, keep, has_cache=cache is not None)
