@@ -100,6 +100,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
     from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
     from edge_seg.calib.trt_calibrator import KINDS, calibrator_by_cache, calibrator_by_pictures
     from edge_seg.export.calibrated import Calibration
+    from edge_seg.runners.artefact_files import files_of, hash_of
     from edge_seg.runners.contract import read_onnx_spec
     from edge_seg.runners.engine_file import sha256
 
@@ -108,7 +109,7 @@ def by_pictures(source: Path, manifest: Path, cache: Path, kind: str, batch: int
     found, spec = read_manifest(manifest), read_onnx_spec(source)
     check_calibration_data(*found.sources)
     _check_count(len(found.pictures), batch, manifest)
-    key = sha256(f"{sha256(source.read_bytes())} {manifest_hash(found)} {kind} {batch}".encode())
+    key = sha256(f"{hash_of(files_of(source))} {manifest_hash(found)} {kind} {batch}".encode())
 
     def make(trt: Any, device: "Device", on_error: Callable[[BaseException], None], floats: bool) -> Any:  # noqa: ANN401
         of = f"{key} {trt.__version__}"

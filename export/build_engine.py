@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from filelock import FileLock, Timeout
 
 from edge_seg.errors import ModelError, SinkError
 from edge_seg.export.build_log import OnPhase, Watch
 from edge_seg.export.calibrated import Calibration, build_calibrated
+from edge_seg.export.engine_checks import check_calibrator
 from edge_seg.export.tensorrt_ready import ready_for
 from edge_seg.export.to_engine import BuildOptions, Plan, is_typed, to_engine
 from edge_seg.export.typed_onnx import typed_onnx
 from edge_seg.files import check_path, errors_of, same_file, write_whole
+from edge_seg.runners.artefact_files import files_of, hash_of
 from edge_seg.runners.contract import check_contract, load_onnx
 from edge_seg.runners.cuda import Device, open_device
 from edge_seg.runners.engine_file import (
     SUFFIX,
     Fingerprint,
-    lock_of,
+    open_lock,
     read_engine,
-    sha256,
     sidecar_of,
     this_system,
     write_engine,
@@ -49,9 +49,11 @@ def build_engine(
     `typed_onnx` and `ready_for`, and what `calibration` raises; SinkError where the engine cannot be written. Where the
     build fails no engine is written, but its log, and the FP16 file that it was to be built of.
     """
-    _check_out(source, out)
+    _check_out(source, out, options)
     model = load_onnx(source)
     trt, device = import_tensorrt(), open_device()
+    if calibration is not None:
+        check_calibrator(trt, options.precision, model)
     wanted = _fingerprint(trt, device, source, options, calibration)
     if (kept := _kept(out, wanted)) is not None:
         tell(f"{out} is up to date.")
@@ -75,12 +77,15 @@ def build_engine(
     return built
 
 
-def _check_out(source: Path, out: Path) -> None:
-    """SinkError for a name that is none of an engine, or lies nowhere."""
+def _check_out(source: Path, out: Path, options: BuildOptions) -> None:
+    """SinkError for a name that is none of an engine, and for an engine or timings that lie nowhere."""
     if check_path(out, SinkError).suffix != SUFFIX or same_file(source, out):
         raise SinkError(f"{out}: expected the name of an engine, such as {out.with_suffix(SUFFIX).name}.")
     if out.is_dir() or not out.parent.is_dir():
         raise SinkError(f"{out} cannot be written: {out if out.is_dir() else out.parent} is no place for a file.")
+    cache = options.timing_cache
+    if cache is not None and not cache.parent.is_dir():
+        raise SinkError(f"{cache} cannot be written: {cache.parent} is no folder. Choose another --timing-cache.")
 
 
 def _typed(model: onnx.ModelProto, precision: str | None, out: Path, tell: Callable[[str], None]) -> onnx.ModelProto:
@@ -123,7 +128,7 @@ def _fingerprint(
     calibration: Calibration | None,
 ) -> Fingerprint:
     return Fingerprint(
-        onnx=sha256(source.read_bytes()),
+        onnx=hash_of(files_of(source)),
         tensorrt=trt.__version__,
         driver=device.driver,
         gpu=device.name,
@@ -154,12 +159,15 @@ def _why_build(out: Path, wanted: Fingerprint) -> list[str]:
 
 @contextmanager
 def _locked(out: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of an engine; waits for another process that builds it, and says so."""
-    lock = FileLock(lock_of(out))
+    """Hold the lock of an engine, where there can be one; waits for another process that builds it, and says so."""
+    lock = open_lock(out)
+    if lock is None:
+        yield
+        return
     with errors_of(out, "Choose a folder that exists and is yours."):
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except TimeoutError:
             tell(f"Another process is building {out}: waiting for it.")
             lock.acquire()
     try:

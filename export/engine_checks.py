@@ -2,20 +2,22 @@
 
 from typing import Any
 
+import onnx
+
 from edge_seg.errors import ModelError
 from edge_seg.runners.tensorrt_api import has
 
 PRECISIONS = ("fp32", "fp16", "int8", "best")
 
 
-def check_calibrator(trt: Any, precision: str | None, *, quantized: bool) -> None:  # noqa: ANN401
-    """ModelError where a calibrator is of no use."""
+def check_calibrator(trt: Any, precision: str | None, model: onnx.ModelProto) -> None:  # noqa: ANN401
+    """ModelError where a calibrator is of no use for a model, or this TensorRT has none."""
     if not has(trt, "calibrators"):
         raise ModelError(
             f"TensorRT {trt.__version__} has no calibrators any more. Write Q/DQ nodes instead: "
             "edge-seg quantize MODEL --target tensorrt"
         )
-    if quantized:
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise ModelError("The file has Q/DQ nodes already, which say how to round. Leave --calib implicit out.")
     if precision in ("fp32", "fp16"):
         raise ModelError(f"--precision {precision} has no INT8 to calibrate. Take int8 or best, or leave --calib out.")

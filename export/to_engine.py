@@ -4,6 +4,7 @@ Which calls a TensorRT has is asked of the package itself (runners.tensorrt_api)
 function needs of the outside is handed to it: the package, the calibrator, the log.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +13,10 @@ import onnx
 
 from edge_seg.errors import ModelError
 from edge_seg.export.build_log import OnPhase, Watch, make_monitor
-from edge_seg.export.engine_checks import check_calibrator, check_dla, check_precision
+from edge_seg.export.engine_checks import check_dla, check_precision
 from edge_seg.export.typed_onnx import is_fp16
 from edge_seg.runners.contract import check_contract
-from edge_seg.runners.tensorrt_api import Log, has, make_logger, start
+from edge_seg.runners.tensorrt_api import INSUFFICIENT, Log, has, make_logger, start
 from edge_seg.runners.trt_runner import VERSION_COMPATIBLE
 from edge_seg.spec import ModelSpec
 
@@ -91,13 +92,12 @@ def to_engine(
     TensorRT or GPU lacks what is asked for, or memory runs out: with TensorRT's own words, and what to change. Whatever
     else ended the build is in `watch`.
     """
+    log.errors.clear()  # those of a build before: a calibrated engine may take three
     spec = check_contract(model, "the model")
     logger = make_logger(trt, log)
     builder = start(trt.Builder, logger, log)
     typed = is_typed(trt, calibrated=implicit is not None)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    if implicit is not None:
-        check_calibrator(trt, options.precision, quantized=quantized)
     short = quantized or implicit is not None
     check_precision(trt, builder, options.precision, short=short)
     _check_options(trt, builder, options, typed=typed)
@@ -105,7 +105,8 @@ def to_engine(
     parser = trt.OnnxParser(network, logger)
     shown = float_twin(model) if implicit is not None and implicit.floats else model
     if not parser.parse(shown.SerializeToString()):
-        raise ModelError("\n".join(["TensorRT's ONNX parser refuses the file:", *_parser_errors(trt, parser)]))
+        found = _parser_errors(trt, parser, shown.graph.node)
+        raise ModelError("\n".join(["TensorRT's ONNX parser refuses the file:", *found]))
     config = _config(trt, builder, options)
     shape = spec.height, spec.width, 3
     _add_profile(builder, config, [(n, *shape) for n in options.batch])
@@ -132,6 +133,8 @@ def _check_options(trt: Any, builder: Any, options: BuildOptions, *, typed: bool
         check_dla(builder, options.dla, typed=typed)
     if options.version_compatible and not has(trt, "version compatible"):
         raise ModelError(f"TensorRT {trt.__version__} builds no version compatible engines; 8.6 is the first to.")
+    if options.tactic_memory_mb is not None and not has(trt, "tactic memory"):
+        raise ModelError(f"TensorRT {trt.__version__} takes no --tactic-memory-mb; 8.6 is the first to. Leave it out.")
 
 
 def float_twin(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -157,15 +160,23 @@ def _network_flags(trt: Any, *, typed: bool) -> int:  # noqa: ANN401
     return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH) if has(trt, "explicit batch") else 0
 
 
-def _parser_errors(trt: Any, parser: Any) -> list[str]:  # noqa: ANN401
-    """The parser's errors, each with the node that it is about."""
+def _parser_errors(trt: Any, parser: Any, nodes: Sequence[onnx.NodeProto]) -> list[str]:  # noqa: ANN401
+    """The parser's errors, each with the node that it is about; before TensorRT 10 it tells no more than a number."""
     named = has(trt, "node names in errors")
     found = []
     for index in range(parser.num_errors):
         parser_error = parser.get_error(index)
-        node = f"{parser_error.node_operator()} {parser_error.node_name()}" if named else parser_error.node()
+        node = f"{parser_error.node_operator()} {parser_error.node_name()}" if named else _node(parser_error, nodes)
         found.append(f"  {node}: {parser_error.desc()}")
     return found
+
+
+def _node(parser_error: Any, nodes: Sequence[onnx.NodeProto]) -> str:  # noqa: ANN401
+    """The node of an error in words; its number alone where the graph has none of that number."""
+    number = int(parser_error.node())
+    if not 0 <= number < len(nodes):
+        return f"node {number}"
+    return f"{nodes[number].op_type} {nodes[number].name} (node {number})"
 
 
 def _config(trt: Any, builder: Any, options: BuildOptions) -> Any:  # noqa: ANN401
@@ -179,7 +190,7 @@ def _config(trt: Any, builder: Any, options: BuildOptions) -> Any:  # noqa: ANN4
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * MB)
-    if options.tactic_memory_mb is not None and has(trt, "tactic memory"):
+    if options.tactic_memory_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, options.tactic_memory_mb * MB)
     if options.tactic_sources:
         config.set_tactic_sources(_tactic_sources(trt, options.tactic_sources))
@@ -249,7 +260,7 @@ def _not_built(log: Log, options: BuildOptions) -> ModelError:
             f"{said}\nMemory ran out; {_pool('workspace', mb)} and {_pool('tactic memory', tactic_mb)}. Lower "
             "--workspace-mb, on a Jetson --tactic-memory-mb too, or the largest --batch."
         )
-    if any("insufficient workspace" in error.lower() for error in log.errors):
+    if any(INSUFFICIENT in error.lower() for error in log.errors):
         return NotBuiltError(
             f"{said}\nThe workspace is too small for any tactic; {_pool('workspace', options.workspace_mb)}. Raise "
             "--workspace-mb, or leave it out."

@@ -1,6 +1,5 @@
 """What is to be measured: artefacts, each on run-times, with batches and threads."""
 
-import hashlib
 import importlib
 import importlib.metadata
 from collections.abc import Iterable, Sequence
@@ -13,13 +12,10 @@ import onnx
 
 from edge_seg.apps.profile.rows import Row
 from edge_seg.errors import EdgeSegError, ModelError
-from edge_seg.export.graph import in_tail, multiplications, read_graph, walk
+from edge_seg.export.graph import in_tail, multiplications, read_graph
 from edge_seg.runners import RUNTIMES, best_runtime, choose_runtime, read_spec
+from edge_seg.runners.artefact_files import files_of, hash_of
 from edge_seg.runners.base import Runtime
-from edge_seg.runners.contract import load_onnx
-
-BLOCK_BYTES = 1 << 20
-"""Read at a time."""
 
 
 def combine(
@@ -83,37 +79,6 @@ def describe(row: Row) -> Row:
         size_mb=size_mb,
         gmacs=gmacs,
     )
-
-
-def files_of(path: Path) -> list[Path]:
-    """An artefact's file, and those beside it that hold weights of it, in order of their names.
-
-    ModelError for weights that lie nowhere, or anywhere but in the folder of the file or below it.
-    """
-    names = _external_names(load_onnx(path)) if path.suffix == ".onnx" else ()
-    for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts or not (path.parent / name).is_file():
-            raise ModelError(f"{path} has weights in {name}, which is no file beside it. Put it there.")
-    return [path, *(path.parent / name for name in names)]
-
-
-def _external_names(model: onnx.ModelProto) -> list[str]:
-    attributes = [attribute for node in walk(model.graph) for attribute in node.attribute]
-    graphs = [model.graph, *(graph for attribute in attributes for graph in (attribute.g, *attribute.graphs))]
-    tensors = [tensor for attribute in attributes for tensor in (attribute.t, *attribute.tensors)]
-    tensors += [tensor for graph in graphs for tensor in graph.initializer]
-    outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
-    return sorted({entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"})
-
-
-def hash_of(files: Iterable[Path]) -> str:
-    """SHA-256 of what the files hold, one after the other."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def version_of(module: str) -> str:

@@ -13,13 +13,14 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from edge_seg.errors import ModelError, SinkError
 from edge_seg.files import check_path, read_text, write_whole
 from edge_seg.spec import ModelSpec, parse_spec
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SUFFIX = ".engine"
 
@@ -31,10 +32,10 @@ LOCK_S = 60.0
 class Fingerprint:
     """What an engine was built of, by and for; where it differs, another engine would be built.
 
-    `onnx` and `calibration` are SHA-256 of the ONNX file and of what it is calibrated by ("" without), `sm` is the
-    compute capability, such as "8.7", `system` the operating system and kind of CPU, `asked` the precision that was
-    asked for, `batch` the least, the best and the largest N, `flags` what else was asked for. `precision` is what the
-    layers may compute in, such as INT8+FP16.
+    `onnx` and `calibration` are SHA-256 of the ONNX file, with weights beside it, and of what it is calibrated by (""
+    without), `sm` is the compute capability, such as "8.7", `system` the operating system and kind of CPU, `asked` the
+    precision that was asked for, `batch` the least, the best and the largest N, `flags` what else was asked for.
+    `precision` is what the layers may compute in, such as INT8+FP16.
     """
 
     onnx: str
@@ -140,11 +141,25 @@ def read_whole_engine(path: Path) -> tuple[bytes, Sidecar]:
     try:
         return read_engine(path)
     except ModelError:
-        if not lock_of(path).is_file():  # nothing was ever built here
+        lock = open_lock(path, LOCK_S) if lock_of(path).is_file() else None  # None: nothing was ever built here
+        if lock is None:
             raise
-        with suppress(Timeout, OSError), FileLock(lock_of(path), timeout=LOCK_S):
+        with suppress(OSError), lock:  # filelock's Timeout is an OSError too
             return read_engine(path)
         raise
+
+
+def open_lock(path: Path, timeout_s: float = -1.0) -> "BaseFileLock | None":
+    """The lock, not yet held, of the engine at `path`; None where filelock is missing.
+
+    An installed edge-seg has it. Where its source alone was copied beside a TensorRT, for tests/gpu/bench.py, it may be
+    missing: then processes that build the same engine at a time are not kept apart.
+    """
+    try:
+        from filelock import FileLock
+    except ModuleNotFoundError:
+        return None
+    return FileLock(lock_of(path), timeout=timeout_s)
 
 
 def lock_of(path: Path) -> Path:
@@ -156,7 +171,7 @@ def write_engine(path: Path, content: bytes, spec: ModelSpec, fingerprint: Finge
     """Write an engine and its sidecar; SinkError where that cannot be done.
 
     The engine last: between the two writes an engine of before has another hash than its sidecar says, and is refused.
-    Whoever holds the lock of `lock_of` may write; `read_whole_engine` waits for that.
+    Whoever holds the lock of `open_lock` may write; `read_whole_engine` waits for that.
     """
     sidecar = Sidecar(spec, fingerprint, sha256(content))
     write_whole(sidecar_of(path), sidecar.to_json().encode())

@@ -10,9 +10,10 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edge_seg.errors import MissingExtraError, ModelError
+from edge_seg.runners.artefact_files import files_of, hash_of
 from edge_seg.runners.contract import check_contract, check_images, load_onnx
 from edge_seg.runners.cpu import lacks_vnni
-from edge_seg.runners.engine_file import cache_folder, sha256
+from edge_seg.runners.engine_file import cache_folder
 from edge_seg.types import UInt8Array
 
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
@@ -76,10 +77,11 @@ def open_session(
 def tensorrt_settings(path: Path, model: onnx.ModelProto) -> dict[str, str]:
     """The TensorRT provider's settings for a file: engines and timings are kept, and its own types may be used.
 
-    Each file has a folder by its hash: the provider tells engines apart by file name, graph, versions and GPU, not by
-    weights. Its networks are weakly typed: without the flags the builder refuses Q/DQ nodes and FP16 tensors.
+    Each file has a folder by its hash and that of weights beside it: the provider tells engines apart by file name,
+    graph, versions and GPU, not by weights. Its networks are weakly typed: without the flags the builder refuses Q/DQ
+    nodes and FP16 tensors. ModelError for weights that are not there.
     """
-    engines = cache_folder(f"onnxruntime-tensorrt/{ort.__version__}/{sha256(path.read_bytes())[:16]}")
+    engines = cache_folder(f"onnxruntime-tensorrt/{ort.__version__}/{hash_of(files_of(path))[:16]}")
     short = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     half = any(weights.data_type == onnx.TensorProto.FLOAT16 for weights in model.graph.initializer)
     return {

@@ -77,6 +77,14 @@ def _has_attribute(found: Any, dotted: str) -> bool:  # noqa: ANN401
 
 MEMORY = ("out of memory", "outofmemory", "requested amount of gpu memory")
 """Words of TensorRT and CUDA where memory has run out."""
+INSUFFICIENT = "insufficient workspace"
+"""Its words where the limit on a layer's memory is too low."""
+CONSEQUENCES = (
+    "could not find any implementation",
+    "assertion engine != nullptr",
+    "engine deserialization failed",
+)
+"""Words of errors that TensorRT adds at the end, whatever went wrong before."""
 NO_CUDA = "CUDA initialization failure"
 """The begin of what TensorRT says, in some versions as a warning, where it cannot start CUDA; a number follows."""
 
@@ -97,8 +105,20 @@ class Log:
 
     @property
     def memory_ran_out(self) -> bool:
-        """Whether an error is about memory."""
-        return any(word in error.lower() for error in self.errors for word in MEMORY)
+        """Whether the last error that tells a cause is about memory: of others before it TensorRT has recovered.
+
+        >>> log = Log()
+        >>> for line in ("Cuda Runtime (out of memory)", "Could not find any implementation for node Conv."):
+        ...     log.add("ERROR", line)
+        >>> log.memory_ran_out
+        True
+        >>> log.add("ERROR", "Could not find any implementation for node Conv due to insufficient workspace.")
+        >>> log.memory_ran_out
+        False
+        """
+        lines = [error.lower() for error in self.errors]
+        causes = [line for line in lines if INSUFFICIENT in line or not any(word in line for word in CONSEQUENCES)]
+        return bool(causes) and any(word in causes[-1] for word in MEMORY)
 
     def told(self) -> str:
         """The errors as lines to put below a message."""

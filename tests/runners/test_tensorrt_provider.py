@@ -45,6 +45,15 @@ def test_other_weights_have_other_engines(tiny_model: Path, tmp_path: Path) -> N
     assert settings_of(tiny_model) == settings_of(tiny_model)
 
 
+def test_other_weights_beside_a_file_have_other_engines(tiny_model: Path, tmp_path: Path) -> None:
+    source, weights = tmp_path / "split.onnx", tmp_path / "split.data"
+    onnx.save_model(onnx.load(tiny_model), source, save_as_external_data=True, location=weights.name, size_threshold=0)
+    before, content = settings_of(source), weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert settings_of(source)["trt_engine_cache_path"] != before["trt_engine_cache_path"]
+
+
 def test_the_types_of_the_file_may_be_used(tiny_model: Path, tiny_int8_model: Path, tmp_path: Path) -> None:
     model, half = load_onnx(tiny_model), tmp_path / "half.onnx"
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float16), "half"))

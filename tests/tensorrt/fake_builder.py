@@ -178,7 +178,8 @@ class Builder:
             self.logger.log("ILogger.Severity.ERROR", self._fail_with)
             return None
         if getattr(config, "int8_calibrator", None) is not None and not self._calibrate(config, network):
-            self.logger.log("ILogger.Severity.ERROR", self._without_bytes)
+            for line in (self._without_bytes or "").splitlines():
+                self.logger.log("ILogger.Severity.ERROR", line)
             return None
         sizes = json.dumps(config._profile.shapes["image"]).encode()
         return sizes + b"\n" + network.content

@@ -1,6 +1,7 @@
 """Building engines on a fake GPU: what is asked of TensorRT, what is kept, refused and told."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,9 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
-from edge_seg.errors import ModelError
-from edge_seg.export.build_engine import build_engine
-from edge_seg.export.to_engine import BuildOptions
+from edge_seg.errors import ModelError, SinkError
+from edge_seg.export.tensorrt_ready import ready_for
 from edge_seg.runners import best_runtime, read_spec
-from edge_seg.runners.contract import add_score
 from edge_seg.runners.engine_file import read_sidecar, sidecar_of
 
 Gpu = Callable[..., tuple[Any, Any]]
@@ -35,45 +34,6 @@ def test_an_engine_says_what_it_is(gpu: Gpu, build: Build, tiny_model: Path, tmp
     assert (built.tensorrt, built.gpu, built.sm, built.driver) == ("8.6.1", "Fake GPU", "8.7", "12.6")
     assert built.batch == (1, 2, 3)
     assert (tmp_path / "tiny.engine.log").is_file()
-
-
-def test_it_is_built_once_and_again_where_something_changed(
-    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "tiny.engine"
-    gpu()
-    assert build(tiny_model, out) == [f"Building {out}: there is none yet."]
-    assert build(tiny_model, out) == [f"{out} is up to date."]
-    assert build(tiny_model, out, batch=(1, 1, 1)) == [f"Building {out}: batch was (1, 2, 3) and is (1, 1, 1)."]
-    assert "flags was () and is ('workspace 8',)" in build(tiny_model, out, batch=(1, 1, 1), workspace_mb=8)[0]
-    gpu("10.16.0.72", sm=(11, 0))
-    assert "tensorrt was 10.3.0 and is 10.16.0.72; sm was 9.0 and is 11.0; batch was" in build(tiny_model, out)[0]
-    other = tmp_path / "tiny.onnx"
-    other.write_bytes(tiny_model.read_bytes())
-    add_score(other, "any", 0.5)
-    assert build(other, out) == [f"Building {out}: onnx has changed."]
-    out.write_bytes(b"cut")
-    assert "is not the engine that tiny.engine.json describes" in build(tiny_model, out, batch=(1, 1, 1))[0]
-
-
-def test_of_two_processes_one_builds_and_the_other_waits(gpu: Gpu, tiny_model: Path, tmp_path: Path) -> None:
-    gpu()
-    out = tmp_path / "tiny.engine"
-    lock = FileLock(tmp_path / ".tiny.engine.lock")
-    lock.acquire()
-    told: list[str] = []
-
-    def tell(line: str) -> None:
-        told.append(line)
-        if "waiting" in line:
-            lock.release()
-
-    build_engine(tiny_model, out, BuildOptions(), tell=tell)
-
-    assert told == [
-        f"Another process is building {out}: waiting for it.",
-        f"Building {out}: there is none yet.",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +86,15 @@ def test_timings_are_kept(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Pa
             build(tiny_model, tmp_path / "3.engine", timing_cache=timings)
 
         assert timings.read_bytes() == content
+
+
+def test_timings_that_lie_nowhere_are_told_before_the_build(
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path
+) -> None:
+    gpu()
+    with pytest.raises(SinkError, match=r"nowhere/timings cannot be written: .*/nowhere is no folder"):
+        build(tiny_model, tmp_path / "tiny.engine", timing_cache=tmp_path / "nowhere" / "timings")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_for_a_cpu_is_refused_with_what_to_type(
@@ -186,6 +155,7 @@ def test_a_gpu_without_int8_is_told(gpu: Gpu, build: Build, qdq_model: Path, tmp
         ({"version": "8.6.1"}, {"precision": "fp8"}, "Choose fp32, fp16, int8, best"),
         ({}, {"dla": 0}, "has 0 DLA cores"),
         ({"version": "8.5.3"}, {"version_compatible": True}, "8.6 is the first"),
+        ({"version": "8.5.3"}, {"tactic_memory_mb": 9}, "takes no --tactic-memory-mb; 8.6 is the first"),
         ({"devices": 0}, {}, "No CUDA device can be used: cuInit failed"),
     ],
 )
@@ -224,11 +194,25 @@ def test_nothing_is_written_where_the_build_fails(gpu: Gpu, build: Build, tiny_m
 
 
 def test_the_parsers_errors_are_told_with_their_nodes(gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path) -> None:
-    for version, node in (("8.6.1", "3"), ("10.3.0", "Conv /head/Conv")):
+    node = ready_for(onnx.load(tiny_model), "8.6.1", name="tiny", folder=tiny_model.parent).graph.node[3]
+    for version, named in (("8.6.1", f"{node.op_type} {node.name} (node 3)"), ("10.3.0", "Conv /head/Conv")):
         trt, _ = gpu(version)
         trt.OnnxParser._refuse = True
-        with pytest.raises(ModelError, match=rf"refuses the file:\n  {node}: No importer registered for op"):
+        told = re.escape(f"refuses the file:\n  {named}: No importer registered for op")
+        with pytest.raises(ModelError, match=told):
             build(tiny_model, tmp_path / "tiny.engine")
+    assert node.name
+
+
+def test_a_parsers_error_about_no_node_has_its_number(
+    gpu: Gpu, build: Build, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt, _ = gpu("8.6.1")
+    trt.OnnxParser._refuse = True
+    monkeypatch.setattr(trt.ParserError, "node", lambda self: -1)
+    monkeypatch.setattr(trt.OnnxParser, "get_error", lambda self, index: trt.ParserError())
+    with pytest.raises(ModelError, match=r"refuses the file:\n  node -1: No importer"):
+        build(tiny_model, tmp_path / "tiny.engine")
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.3.0"])

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from edge_seg.apps.cli import app
 from edge_seg.apps.engine_calibration import by_pictures
 from edge_seg.calib.manifest import manifest_images
-from edge_seg.errors import DataError, EdgeSegError
+from edge_seg.errors import DataError, EdgeSegError, ModelError
 from edge_seg.export.build_engine import build_engine
 from edge_seg.export.tensorrt_ready import ready_for
 from edge_seg.export.to_engine import BuildOptions, float_twin
@@ -95,6 +95,20 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "message"),
+    [("11.4.0", "tiny_model", "no calibrators any more"), ("10.3.0", "qdq_model", "has Q/DQ nodes already")],
+)
+def test_pictures_that_nothing_is_calibrated_by_are_told(
+    version: str, kind: str, message: str, gpu: Gpu, manifest: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    gpu(version)
+    done = calibrated(request.getfixturevalue(kind), tmp_path / "tiny.engine", "--manifest", str(manifest))
+
+    assert isinstance(done.exception, EdgeSegError) and message in str(done.exception)
+    assert not list(tmp_path.glob("tiny*"))
+
+
 def test_implicit_int8_by_pictures_keeps_its_cache(
     gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path
 ) -> None:
@@ -144,7 +158,15 @@ def test_too_few_pictures_are_told(gpu: Gpu, tiny_model: Path, manifest: Path, t
     assert "has 9 pictures, fewer than the 10 shown at a time" in str(done.exception)
 
 
-@pytest.mark.parametrize("words", ["Calibration failure: the input image is UINT8", ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Calibration failure: the input image is UINT8",
+        "",
+        "Cuda Runtime (out of memory)\nCalibration failure: the input image is UINT8",  # a tactic's, passed over
+    ],
+    ids=["told", "silent", "told after a tactic without memory"],
+)
 def test_where_bytes_teach_nothing_a_twin_of_floats_is_calibrated(
     words: str, gpu: Gpu, fake: ModuleType, tiny_model: Path, manifest: Path, tmp_path: Path
 ) -> None:
@@ -199,6 +221,33 @@ def test_a_build_that_fails_after_calibration_is_not_tried_again(
 
     assert str(done.exception) == "TensorRT could not build the engine:\n  no kernel"
     assert "twin" not in done.stderr
+
+
+def test_a_build_does_not_tell_the_errors_of_the_one_before(
+    gpu: Gpu, tiny_model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    trt, _ = gpu("8.6.1")
+    trt.Builder._without_bytes = "Calibration failure: the input image is UINT8"
+    calibration = by_pictures(tiny_model, manifest, tmp_path / "tiny.engine.cache", "entropy", 4)
+
+    def tell(line: str) -> None:
+        trt.Builder._fail_with = "no kernel" if "twin" in line else ""
+
+    with pytest.raises(ModelError) as failed:
+        build_engine(tiny_model, tmp_path / "tiny.engine", BuildOptions(), calibration=calibration, tell=tell)
+
+    assert str(failed.value) == "TensorRT could not build the engine:\n  no kernel"
+
+
+def test_other_weights_beside_a_file_are_calibrated_anew(tiny_model: Path, manifest: Path, tmp_path: Path) -> None:
+    source, weights = tmp_path / "split.onnx", tmp_path / "split.data"
+    onnx.save_model(onnx.load(tiny_model), source, save_as_external_data=True, location=weights.name, size_threshold=0)
+    before = by_pictures(source, manifest, tmp_path / "cache", "entropy", 3).key
+    assert by_pictures(source, manifest, tmp_path / "cache", "entropy", 3).key == before
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert by_pictures(source, manifest, tmp_path / "cache", "entropy", 3).key != before
 
 
 def test_an_engine_that_nothing_was_shown_for_is_refused(

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from filelock import FileLock
 
@@ -33,7 +34,7 @@ def test_a_reader_between_the_two_writes_of_a_rebuild_waits_for_the_second(
             waits.set()
             return super().__enter__()
 
-    monkeypatch.setattr(engine_file, "FileLock", Lock)
+    monkeypatch.setattr(filelock, "FileLock", Lock)
     with ThreadPoolExecutor(1) as reader:
 
         def write_slowly(path: Path, content: bytes) -> None:
