@@ -6,8 +6,9 @@
 Runs under the Python that has TensorRT, pycuda and what edge-seg needs; of that ONNX Runtime, OpenVINO and PyAV may be
 missing. --torch names one that has PyTorch and CUDA (it may be the same), without which nothing is compared. Each
 engine's build, its times, its accuracy and each comparison is a file in --out, and is not made again, but where there
-was an error; timings of tactics are kept there too, and make later builds quicker. Prints the tables for
-docs/tensorrt.md of all that is there. A net whose name ends in -untrained has no accuracy.
+was an error, or it is of another ONNX file, calibration, TensorRT, GPU or engine than is there now; timings of tactics
+are kept there too, and make later builds quicker. Prints the machine and the tables for docs/tensorrt.md of all that is
+there. A net whose name ends in -untrained has no accuracy.
 """
 
 import argparse
@@ -31,6 +32,10 @@ from edge_seg.export.build_engine import build_engine
 from edge_seg.export.calibrated import Calibration
 from edge_seg.export.to_engine import BuildOptions
 from edge_seg.files import write_whole
+from edge_seg.runners.artefact_files import files_of, hash_of
+from edge_seg.runners.cuda import open_device
+from edge_seg.runners.engine_file import read_sidecar, sidecar_of, this_system
+from edge_seg.runners.tensorrt_api import import_tensorrt
 from edge_seg.runners.trt_runner import TrtRunner
 from edge_seg.segmenter import Segmenter
 
@@ -64,7 +69,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     nets = options.nets.split(",") if options.nets else nets_in(options.files)
     rows = [measure(net, name, way, options) for net in nets for name, way in WAYS.items()]
-    print("\n".join(tables(rows)))
+    print("\n".join([machine(), "", *tables(rows)]))
+
+
+def machine() -> str:
+    """What the tables are of, as a line."""
+    device, version = open_device(), import_tensorrt().__version__
+    return f"{device.name} (sm {device.sm}), driver for CUDA {device.driver}, TensorRT {version}, {this_system()}"
 
 
 def nets_in(files: Path) -> list[str]:
@@ -102,37 +113,61 @@ def measure(net: str, name: str, way: Way, options: argparse.Namespace) -> Row:
         row["batches"][str(batch)] = measure_batch(source, f"{stem}.{batch}", way, batch, options)
     if "error" not in row["batches"][str(BATCHES[0])] and not net.endswith(UNTRAINED):
         engine = options.out / f"{stem}.{BATCHES[0]}.engine"
-        row["judged"] = kept(options.out / f"{stem}.judged.row", partial(judge, engine, source, options.data))
+        of = made_of(engine) | {"data": options.data, "labels": _hash(source.with_suffix(".npz"))}
+        row["judged"] = kept(options.out / f"{stem}.judged.row", partial(judge, engine, source, options.data), of)
     return row
 
 
 def measure_batch(source: Path, stem: str, way: Way, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     """Of one engine what it took to build, its times, and those of PyTorch against them for our own nets."""
     engine, net = options.out / f"{stem}.engine", source.name.split(".")[0]
-    built = options.out / f"{stem}.build.row"
-    if not engine.is_file():
+    built, of = options.out / f"{stem}.build.row", built_of(source, way, options)
+    if not (engine.is_file() and sidecar_of(engine).is_file()):
         built.unlink(missing_ok=True)
-    found = kept(built, partial(build, source, engine, way, batch, options))
-    if "error" not in found:
-        found |= kept(options.out / f"{stem}.times.row", partial(time_engine, engine, batch))
+    found = kept(built, partial(build, source, engine, way, batch, options), of)
+    if "error" in found:
+        return found
+    of = made_of(engine)
+    found |= kept(options.out / f"{stem}.times.row", partial(time_engine, engine, batch), of)
     if "error" not in found and options.torch and net in OURS:
         found["against"] = {
             theirs: kept(
-                options.out / f"{stem}.{theirs}.row", partial(compare, engine, net, theirs, options.torch, batch)
+                options.out / f"{stem}.{theirs}.row", partial(compare, engine, net, theirs, options.torch, batch), of
             )
             for theirs in TORCH_WAYS
         }
     return found
 
 
-def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is in a file, or is made now and kept; an error is told, and tried again next time."""
+def built_of(source: Path, way: Way, options: argparse.Namespace) -> dict[str, str]:
+    """What an engine is built of and by: where that differs from what a kept part says, it is none of this engine."""
+    calibration = calibrated_by(way, source, options)
+    return {
+        "onnx": _hash(source),
+        "calibration": "" if calibration is None else _hash(calibration),
+        "machine": machine(),
+        "tactic_sources": options.tactic_sources,
+    }
+
+
+def made_of(engine: Path) -> dict[str, str]:
+    """What an engine's times and labels are of, where it has been built."""
+    return {"engine": read_sidecar(engine).engine, "machine": machine()}
+
+
+def _hash(path: Path) -> str:
+    return hash_of(files_of(path)) if path.is_file() else ""
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]], of: dict[str, str]) -> dict[str, Any]:
+    """What is in a file, where that is `of` the same, or is made now and kept; an error is told, and tried again."""
     if path.is_file():
         known: dict[str, Any] = json.loads(path.read_text())
-        return known
+        if known.get("of") == of:
+            return known
     print(path.name, file=sys.stderr, flush=True)
     try:
-        found = make()
+        found = make() | {"of": of}
     except Exception as error:  # the other rows are worth having
         return {"error": " ".join(f"{type(error).__name__}: {error}".replace("|", "/").split())}
     write_whole(path, json.dumps(found, indent=1).encode())
@@ -152,13 +187,20 @@ def build(source: Path, engine: Path, way: Way, batch: int, options: argparse.Na
     return told | {"build_s": time.perf_counter() - start, "engine_mb": engine.stat().st_size / 1e6}
 
 
-def _calibration(way: Way, source: Path, options: argparse.Namespace) -> Calibration | None:
+def calibrated_by(way: Way, source: Path, options: argparse.Namespace) -> Path | None:
+    """The cache or the manifest that a way's calibrator has; None without one."""
     if way.calibration == "cache":
-        return by_cache(source, source.with_name(source.name.replace("fp32.onnx", "cache")))
-    if way.calibration:
-        cache = options.out / f"{source.stem}.{way.calibration}.cache"
-        return by_pictures(source, options.files / "calib.json", cache, way.calibration, 8)
-    return None
+        return source.with_name(source.name.replace("fp32.onnx", "cache"))
+    return options.files / "calib.json" if way.calibration else None
+
+
+def _calibration(way: Way, source: Path, options: argparse.Namespace) -> Calibration | None:
+    by = calibrated_by(way, source, options)
+    if by is None:
+        return None
+    if way.calibration == "cache":
+        return by_cache(source, by)
+    return by_pictures(source, by, options.out / f"{source.stem}.{way.calibration}.cache", way.calibration, 8)
 
 
 def judge(engine: Path, source: Path, data: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Row = dict[str, Any]
 FILES = "| net | engine | mIoU | drop | pixels as on ONNX Runtime | MB | built in s | GPU memory, MB |"
 TIMES = (
     "| net | engine | N | enqueue, p50 / p95 / p99 ms | infer with copies | pipelined, from batch to batch | "
-    "images/s | of the enqueue rate | more than an enqueue, us |"
+    "images/s | of the enqueue rate | more than an enqueue, us | infer as a graph | pipelined as graphs, images/s |"
 )
 AGAINST = "| net | engine | N | ms | against PyTorch eager FP32 | torch.compile FP16 | CUDA graph FP16 |"
 
@@ -52,9 +52,14 @@ def _time_cells(row: Row, batch: str) -> list[str]:
     found, names = row["batches"][batch], [row["net"], row["way"], batch]
     if "error" in found:
         return [*names, found["error"]]
-    times = [" / ".join(f"{ms:.3f}" for ms in found[name]) for name in ("enqueue", "infer", "loop")]
+    times = [_ms(found[name]) for name in ("enqueue", "infer", "loop")]
     share, more_us = found["loop_rate"] / found["enqueue_rate"], 1e6 / found["loop_rate"] - 1e6 / found["enqueue_rate"]
-    return [*names, *times, f"{found['loop_rate']:.0f}", f"{share:.2f}", f"{more_us:.0f}"]
+    graphs = [_ms(found["graph"]), f"{found['graph_loop_rate']:.0f}"] if "graph" in found else []
+    return [*names, *times, f"{found['loop_rate']:.0f}", f"{share:.2f}", f"{more_us:.0f}", *graphs]
+
+
+def _ms(percentiles: list[float]) -> str:
+    return " / ".join(f"{ms:.3f}" for ms in percentiles)
 
 
 def _against_cells(row: Row, batch: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_seg.errors import ModelError
 from edge_seg.metrics import LatencyStats
 from edge_seg.runners.cuda import open_device
 from edge_seg.runners.timed import TimedProcess
@@ -29,22 +30,29 @@ class Enqueued(TrtRunner):
     """A runner whose layers can be run without the copies, by the pictures that were shown last."""
 
     def enqueue(self) -> None:
-        """Put the layers on the stream."""
-        self._context.execute_async_v3(self._stream.handle)
+        """Put the layers on the stream; ModelError where TensorRT does not take them."""
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise ModelError(f"TensorRT could not run the engine.{self._log.told()}")
 
     def wait(self) -> None:
         """Until the stream is through."""
         self._stream.synchronize()
 
+    @property
+    def is_graph(self) -> bool:
+        """Whether pictures of the present number are started as one CUDA graph."""
+        return self._graph._launchable is not None
+
 
 def time_engine(engine: Path, batch: int) -> dict[str, Any]:
     """p50, p95 and p99 in ms of an enqueue, an infer with its copies, and the loop's batches; images/s; memory.
 
-    The enqueue rate is that of enqueues one after the other with one wait at the end. Memory is what the GPU has less
-    of with the runner open and warm.
+    None of that as CUDA graphs; infer and the loop's images/s then as graphs too, where they can be recorded. The
+    enqueue rate is that of enqueues one after the other with one wait at the end. Memory is what the GPU has less of
+    with the runner open and warm.
     """
     free_mb = _free_mb()
-    with Enqueued(engine) as runner:
+    with Enqueued(engine, graphs=False) as runner:
         images = np.random.default_rng(0).integers(0, 256, (batch, runner.spec.height, runner.spec.width, 3), np.uint8)
         for _ in range(WARM_UP):
             runner.infer(images)
@@ -53,7 +61,19 @@ def time_engine(engine: Path, batch: int) -> dict[str, Any]:
             found["enqueue"] = _percentiles(lambda: (runner.enqueue(), runner.wait()))
             found["enqueue_rate"] = batch / statistics.median(_enqueue_s(runner) for _ in range(ROUNDS))
         found["infer"] = _percentiles(lambda: runner.infer(images))
-    return found | _loop(engine, images)
+    found["loop"], found["loop_rate"] = _loop(engine, images, graphs=False)
+    return found | _as_graphs(engine, images)
+
+
+def _as_graphs(engine: Path, images: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Of infer and the loop as CUDA graphs; nothing without cuda-python, or where the engine cannot be recorded."""
+    with Enqueued(engine) as runner:
+        for _ in range(WARM_UP):
+            runner.infer(images)
+        if not runner.is_graph:
+            return {}
+        found = _percentiles(lambda: runner.infer(images))
+    return {"graph": found, "graph_loop_rate": _loop(engine, images, graphs=True)[1]}
 
 
 def _free_mb() -> float:
@@ -81,9 +101,9 @@ def _enqueue_s(runner: Enqueued) -> float:
     return (time.perf_counter() - start) / 50
 
 
-def _loop(engine: Path, images: Any) -> dict[str, Any]:  # noqa: ANN401
+def _loop(engine: Path, images: Any, *, graphs: bool) -> tuple[list[float], float]:  # noqa: ANN401
     """Two runners on two threads, one's copies beside the other's layers: ms from one batch to the next, images/s."""
-    with TrtRunner(engine) as one, TrtRunner(engine) as other:
+    with TrtRunner(engine, graphs=graphs) as one, TrtRunner(engine, graphs=graphs) as other:
 
         def work(runner: TrtRunner, end_s: float) -> list[float]:
             done = []
@@ -100,7 +120,7 @@ def _loop(engine: Path, images: Any) -> dict[str, Any]:  # noqa: ANN401
     for before, after in pairwise(done):
         stats.add((after - before) * 1e3)
     rate = len(images) * (len(done) - 1) / (done[-1] - done[0])
-    return {"loop": list(astuple(stats.percentiles())), "loop_rate": rate}
+    return list(astuple(stats.percentiles())), rate
 
 
 def compare(engine: Path, net: str, way: str, python: str, batch: int) -> dict[str, float]:

@@ -30,14 +30,13 @@ FOREIGN = ("smp-unet", "smp-deeplabv3plus")
 
 
 def main() -> None:
-    """Write what is missing."""
+    """Write all files anew, but for the manifest of pictures, where that is there."""
     options = parse_arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     manifest = options.out / "calib.json"
     if not manifest.is_file():
         edge_seg("calib", "images", "--data", f"{options.data}/train", "--images", 120, "--out", manifest)
     for net in OURS:
-        shutil.copy(FOLDER / f"{net}.ranges.json", options.out / f"{net}.ranges.json")
         write_files(net, f"{net}-fp32", options)
         write_labels(options.out / f"{net}.qdq.onnx", f"{options.data}/test")
     for net in FOREIGN:
@@ -62,10 +61,13 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def write_files(net: str, model: str | Path, options: argparse.Namespace) -> None:
-    """The files of one net, of its ranges that are there, or that are observed on the manifest's pictures."""
+    """The files of one net, of the ranges that it is bundled with, or that are observed on the manifest's pictures."""
     kinds = ("ranges.json", "fp32.onnx", "raw.onnx", "qdq.onnx", "cache")
     ranges, fp32, raw, qdq, cache = (options.out / f"{net}.{kind}" for kind in kinds)
-    if not ranges.is_file():
+    bundled = FOLDER / f"{net}.ranges.json"
+    if bundled.is_file():
+        shutil.copy(bundled, ranges)
+    else:
         edge_seg("calib", "observe", model, "--manifest", options.out / "calib.json", "--out", ranges)
     edge_seg("quantize", model, "--ranges", ranges, "--target", "tensorrt", "--out", raw)
     version = ".".join(options.tensorrt.split(".")[:2])

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import fake_graph
 import gpu_tables
 import gpu_timing
 import numpy as np
@@ -18,7 +19,10 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.data import open_dataset
+from edge_seg.errors import ModelError
 from edge_seg.runners import open_runner
+from edge_seg.runners.contract import add_score
+from edge_seg.runners.engine_file import read_sidecar, this_system, write_engine
 
 GPU = Path(__file__).parents[1] / "gpu"
 DATA = "drive:frames=3,size=96x72"
@@ -97,6 +101,87 @@ def test_what_was_measured_is_not_measured_again(
     assert "edge-seg-n.FP32.2.build.row" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("change", ["onnx", "tensorrt", "gpu", "engine", "labels"])
+def test_what_is_of_another_thing_is_measured_again(
+    change: str,
+    bench: ModuleType,
+    gpu: Gpu,
+    options: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu("8.6.1", mb=10_000)
+    monkeypatch.setattr(bench, "BATCHES", (1,))
+    bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
+    capsys.readouterr()
+    source, engine = options.files / "edge-seg-n.fp32.onnx", options.out / "edge-seg-n.FP32.1.engine"
+    parts = ["1.build", "1.times", "judged"]
+    if change == "onnx":
+        add_score(source, "any", 0.5)
+    elif change == "engine":  # another build gave another one
+        sidecar = read_sidecar(engine)
+        write_engine(engine, engine.read_bytes().replace(b"\n", b" \n", 1), sidecar.spec, sidecar.fingerprint)
+        parts = parts[1:]
+    elif change == "labels":
+        source.with_suffix(".npz").unlink()
+        parts = parts[2:]
+    gpu("8.5.3" if change == "tensorrt" else "8.6.1", mb=10_000, sm=(8, 7) if change == "gpu" else (9, 0))
+    row = bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
+
+    assert capsys.readouterr().err.splitlines() == [f"edge-seg-n.FP32.{part}.row" for part in parts]
+    assert "error" not in row["batches"]["1"] | row["judged"]
+
+
+def test_what_it_was_measured_on_is_told(bench: ModuleType, gpu: Gpu) -> None:
+    gpu("8.6.1", sm=(8, 7))
+
+    assert bench.machine() == f"Fake GPU (sm 8.7), driver for CUDA 12.6, TensorRT 8.6.1, {this_system()}"
+
+
+def test_graphs_are_timed_beside_what_has_none(
+    gpu: Gpu,
+    build: Callable[..., list[str]],
+    fake: ModuleType,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, cuda = gpu("8.6.1", mb=10_000)
+    build(tiny_model, tmp_path / "tiny.engine")
+    cuda_python = fake_graph.CudaPython(cuda, fake.IExecutionContext, monkeypatch)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", cuda_python)
+    launches: list[tuple[bool, int]] = []
+
+    def loop(engine: Path, images: Any, *, graphs: bool) -> tuple[list[float], float]:  # noqa: ANN401
+        launches.append((graphs, cuda_python.launches))  # two runners at a time are more than the fake can
+        return [1.0, 2.0, 3.0], 2.0 if graphs else 1.0
+
+    for name, value in {"CALLS": 2, "ROUNDS": 2, "WARM_UP": 2, "_loop": loop}.items():
+        monkeypatch.setattr(gpu_timing, name, value)
+    found = gpu_timing.time_engine(tmp_path / "tiny.engine", 1)
+
+    assert launches == [(False, 0), (True, 3)]  # the second of the warm-up, and the two that are timed
+    assert (found["loop_rate"], found["graph_loop_rate"], len(found["graph"])) == (1.0, 2.0, 3)
+    cells = gpu_tables._time_cells({"net": "n", "way": "w", "batches": {"1": found}}, "1")
+    assert len(cells) == gpu_tables.TIMES.count("|") - 1 and cells[-1] == "2"
+
+
+def test_an_enqueue_that_tensorrt_does_not_take_is_told(
+    gpu: Gpu,
+    build: Callable[..., list[str]],
+    fake: ModuleType,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu("8.6.1")
+    build(tiny_model, tmp_path / "tiny.engine")
+    monkeypatch.setattr(fake.IExecutionContext, "execute_async_v3", lambda self, handle: False)
+    told = pytest.raises(ModelError, match="TensorRT could not run the engine")
+    with gpu_timing.Enqueued(tmp_path / "tiny.engine") as runner, runner.device.current(), told:
+        runner.enqueue()
+
+
 def test_tables_are_those_of_the_docs(bench: ModuleType, gpu: Gpu, options: Namespace) -> None:
     gpu("8.6.1", mb=10_000)
     assert bench.nets_in(options.files) == ["edge-seg-n", "smp-unet-untrained"]
@@ -149,8 +234,9 @@ def test_an_enqueue_gives_the_labels_of_the_pictures_shown_last(
 
 def test_it_needs_no_other_run_time_and_no_video() -> None:
     """As on a machine that has TensorRT for its Python and little else."""
-    missing = ("onnxruntime", "torch", "openvino", "av")
-    words = "import bench, edge_seg.calib.manifest, edge_seg.calib.tensorrt_cache, edge_seg.calib.trt_calibrator"
+    missing = ("onnxruntime", "torch", "openvino", "av", "filelock")
+    ours = ("runners.trt_runner", "export.to_engine", "calib.manifest", "calib.tensorrt_cache", "calib.trt_calibrator")
+    words = f"import bench, {', '.join(f'edge_seg.{name}' for name in ours)}"
     program = f"import sys; sys.modules.update(dict.fromkeys({missing})); {words}"
     paths = os.pathsep.join([str(GPU), str(GPU.parents[1])])
     done = subprocess.run(
