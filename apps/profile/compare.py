@@ -85,8 +85,7 @@ def _loop_disturbed(row: Row) -> str | None:
 
 
 SPEEDS = (
-    # `usual` and `drift` are those of profiles of one build, or somewhat more (docs/profile.md has what was measured).
-    # `margin` and `together` are chosen: worth stopping a CI for.
+    # `usual` and `drift` are measured (docs/profile.md); `margin` and `together` chosen: worth stopping a CI for.
     Speed("p50 ms", _p50, margin=1.05, together=1.15, usual=0.04, drift=0.03, error=_p50_error),
     Speed("p95 ms", _p95, margin=1.15, together=1.25, usual=0.06, drift=0.06),
     Speed(
