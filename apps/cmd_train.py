@@ -53,7 +53,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="quick, camvid, camvid-self, qat, or a TOML file; the next four options replace what it says.",
+            help="quick, camvid, qat, or a TOML file; the next four options replace what it says.",
             show_default="quick; with --qat: qat",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from edge_seg.recipe import Recipe, list_recipes, parse_recipe, read_recipe
 
 
 def test_shipped_recipes_are_read_by_name() -> None:
-    assert list_recipes() == ["camvid", "camvid-self", "qat", "quick"]
+    assert list_recipes() == ["camvid", "qat", "quick"]
     assert all(isinstance(read_recipe(name), Recipe) for name in list_recipes())
     assert read_recipe("camvid").samples.scale_most == 2.5
 
@@ -47,9 +47,7 @@ def test_what_does_not_fit_is_named(text: str, message: str, tmp_path: Path) -> 
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        DataError, match=r"No recipe 'camvod'\. Give a TOML file, or one of camvid, camvid-self, qat, quick"
-    ):
+    with pytest.raises(DataError, match=r"No recipe 'camvod'\. Give a TOML file, or one of camvid, qat, quick"):
         read_recipe("camvod")
 
 
