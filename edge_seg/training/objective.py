@@ -63,7 +63,7 @@ def adjust_logits(head: nn.Conv2d, weights: Tensor, share: float) -> None:
     >>> head = nn.Conv2d(1, 3, 1)
     >>> before = head.bias.detach().clone()
     >>> adjust_logits(head, torch.tensor([1.0, math.e, 0.0]), 0.5)
-    >>> [round(float(moved), 4) for moved in head.bias - before]
+    >>> [round(moved, 4) for moved in (head.bias - before).tolist()]
     [0.0, -0.5, 0.0]
     """
     assert head.bias is not None
