@@ -1,11 +1,11 @@
 """Our calls against the real bindings of four generations: every name is there, or known not to be."""
 
-import importlib.util
+import importlib
 import json
 import re
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,17 +15,11 @@ HERE = Path(__file__).parent
 FOLDER = Path(sys.prefix) / "tensorrt"
 """Where `make` puts the bindings."""
 
-
-def load(name: str) -> ModuleType:
-    """A module beside this file."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bindings, touched, fake = load("bindings"), load("touched"), load("fake")
+bindings, touched, fake = (
+    importlib.import_module("bindings"),
+    importlib.import_module("touched"),
+    importlib.import_module("fake"),
+)
 
 NAMES: dict[str, str] = touched.touched()
 

@@ -1,6 +1,6 @@
 """CUDA graphs: the runner's on a fake GPU, and our calls through the real cuda-python of three generations."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -23,16 +23,7 @@ HERE = Path(__file__).parent
 IMAGES = np.stack([frame.image for frame in Drive(1, 96, 72, 8)])
 
 
-def load(name: str) -> ModuleType:
-    """A module beside this file."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cuda_bindings = load("cuda_bindings")
+cuda_bindings = importlib.import_module("cuda_bindings")
 
 
 @pytest.fixture
@@ -42,7 +33,7 @@ def engine(
     """An engine of one to three pictures on a fake GPU, and the fake cuda-python beside it."""
     _, cuda = gpu()
     build(tiny_model, tmp_path / "tiny.engine")
-    cuda_python = load("fake_graph").CudaPython(cuda, fake.IExecutionContext, monkeypatch)
+    cuda_python = importlib.import_module("fake_graph").CudaPython(cuda, fake.IExecutionContext, monkeypatch)
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", cuda_python)
     return tmp_path / "tiny.engine", cuda_python
 

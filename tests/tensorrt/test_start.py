@@ -1,11 +1,10 @@
 """A CUDA or a TensorRT that does not start: the message says which driver is there and what to do."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -94,16 +93,7 @@ def test_a_wrong_call_is_no_matter_of_the_driver() -> None:
         start(lambda logger: int(logger), object(), Log())
 
 
-def load(name: str) -> ModuleType:
-    """A module beside this file."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bindings = load("bindings")
+bindings = importlib.import_module("bindings")
 
 OURS = """
 import json, tensorrt as trt
