@@ -73,8 +73,10 @@ def prepare(
     published, bf16 = options.encoder_weights == "published", options.precision == "bf16"
     others = {"--freeze": options.freeze, "--compile": options.compile, "--encoder-weights published": published}
     _refuse(others | {"--precision bf16": bf16}, "--qat trains the whole net of --init, in FP32; leave them out")
-    adjusted = {"logit_adjustment in the recipe": options.recipe.loss.logit_adjustment}
-    _refuse(adjusted, "--qat leaves the net's biases as they are; leave --recipe out, or set it to 0 in your own")
+    recipe = options.recipe
+    finished = {"logit_adjustment": recipe.loss.logit_adjustment, "clean_statistics": recipe.schedule.clean_statistics}
+    finished = {f"{name} in the recipe": value for name, value in finished.items()}
+    _refuse(finished, "--qat writes what it has trained as it is; leave --recipe out, or set it to 0 in your own")
     from edge_seg.calib.fine_tune import files_of, make_tuning
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import NAMES

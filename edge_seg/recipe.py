@@ -74,6 +74,7 @@ class Schedule:
     decay: str = choice("poly", "cosine")
     warm_up: float = number(0.02, most=0.5)  # share of the steps
     ema: float = number(0.998, most=0.99999)  # of the weights that are kept, per step
+    clean_statistics: float = number(0.0, most=1)  # share of the kept BatchNorm's that unaltered pictures tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,10 @@ from edge_seg.training.batches import (
     weights_of_classes,
 )
 from edge_seg.training.distillation import make_distiller
+from edge_seg.training.finish import finish_net
 from edge_seg.training.folder import owned_folder
 from edge_seg.training.init_weights import InitReport
-from edge_seg.training.objective import Objective, adjust_logits
+from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.progress import RunBar
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
@@ -141,18 +142,19 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
         if not trainer.is_global_zero:
             return None
         spec = _spec(dataset, options, owed)
-        _write(task, spec, options, tuning)
+        _write(task, spec, pictures, options, tuning)
         return spec
 
 
-def _write(task: SegmentationTask, spec: ModelSpec, options: TrainOptions, tuning: Tuning | None) -> None:
+def _write(
+    task: SegmentationTask, spec: ModelSpec, pictures: Pictures, options: TrainOptions, tuning: Tuning | None
+) -> None:
     if tuning is not None:
         tuning.write(spec)
         return
-    net, weights, share = task.net, task.objective.weights, options.recipe.loss.logit_adjustment
+    net, weights = task.net, task.objective.weights
     assert isinstance(net, SegmentationNet)  # which all are that no `tuning` brings
-    if share and isinstance(weights, Tensor):
-        adjust_logits(net.head, weights, share)
+    finish_net(net, pictures.images, weights if isinstance(weights, Tensor) else None, options.recipe)
     write_checkpoint(options.out, options.arch, spec, net)
 
 

@@ -1,5 +1,6 @@
 """The benchmarks that train or quantize: they must still fit what they stand on."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -7,9 +8,11 @@ import re
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -70,23 +73,70 @@ def test_the_peers_of_a_bundled_file_get_its_pictures_where_they_can(
     assert same.key != others.key
 
 
-@pytest.mark.slow
-def test_without_adjustment_the_bench_of_adjustments_sees_what_eval_does(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def finishing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The script that compares and does what a recipe does to a trained net last."""
     pytest.importorskip("lightning")
     monkeypatch.syspath_prepend(ROOT / "tests/bench")
-    data = ["drive:frames=8,size=96x72", "drive:seed=2,frames=3,size=96x72"]
-    words = [str(tiny_checkpoint), "--data", data[0], "--data", data[1]]
-    monkeypatch.setattr(sys, "argv", ["logit_adjustment.py", *words])
 
-    importlib.import_module("logit_adjustment").main()
+    def run(*words: str | Path) -> None:
+        monkeypatch.setattr(sys, "argv", ["finishing.py", *map(str, words)])
+        importlib.import_module("finishing").main()
+
+    return run
+
+
+@pytest.fixture
+def tiny_export(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """An FP32 export under the name of its architecture, by which it is built again."""
+    from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+    from edge_seg.export.to_onnx import to_onnx
+
+    arch, spec, net = read_checkpoint(tiny_checkpoint)
+    write_checkpoint(tmp_path / "named.pt", arch, dataclasses.replace(spec, name=arch), net)
+    to_onnx(tmp_path / "named.pt", tmp_path / "named.onnx")
+    return tmp_path / "named.onnx"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tiny_checkpoint", "tiny_export"])
+def test_unfinished_nets_are_judged_as_eval_does(
+    model: str, finishing: Callable[..., None], request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path: Path = request.getfixturevalue(model)
+    data = ["drive:frames=8,size=96x72", "drive:seed=2,frames=3,size=96x72"]
+
+    finishing(path, "--data", data[0], "--data", data[1])
 
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[1] for row in rows] == ["1"] * 3 + ["1.5"] * 3
-    with open_segmenter(tiny_checkpoint, "torch") as segment:
+    assert [row[1] for row in rows] == ["0"] * 3
+    with open_segmenter(path, "torch" if path.suffix == ".pt" else "onnxruntime") as segment:
         expected = [evaluate(segment, open_dataset(uri)).miou for uri in data]
     assert [float(row[2]) for row in rows[:2]] == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_export_is_finished_as_the_recipe_says(
+    tiny_export: Path, write_camvid: Callable[..., None], finishing: Callable[..., None], tmp_path: Path
+) -> None:
+    """By `quick`, which asks for nothing, it computes what it did; by `camvid` it does not."""
+    torch = pytest.importorskip("torch")
+    from edge_seg.checkpoint import read_checkpoint
+
+    write_camvid(tmp_path, "train", names="abcdefghij")
+    for path in (tmp_path / "trainannot").iterdir():  # classes that weigh unequally
+        cv2.imwrite(str(path), np.arange(48, dtype=np.uint8).reshape(6, 8) % 7 % 5)
+    for recipe in ("quick", "camvid"):
+        words = ["--data", f"camvid:{tmp_path}", "--recipe", recipe, "--write", tmp_path / f"{recipe}.pt"]
+        finishing(tiny_export, *words)
+
+    plain, finished = (read_checkpoint(tmp_path / f"{recipe}.pt")[2].eval() for recipe in ("quick", "camvid"))
+    with open_segmenter(tiny_export, "onnxruntime") as segment, open_segmenter(tmp_path / "quick.pt", "torch") as same:
+        image = open_dataset("drive:frames=1,size=96x72")[0].image
+        assert (segment(image).labels == same(image).labels).mean() > 0.999
+    assert not torch.allclose(plain.head.bias, finished.head.bias)
+    # plain's statistics are those of one recipe's samples, finished's of another's and of the pictures
+    statistics = [net.smooth4[1].running_var for net in (plain, finished)]
+    assert not torch.allclose(*statistics)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A net's first weights out of a file: what fits by name and shape is taken, and every tensor is accounted for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class InitReport:
         return "\n".join(lines) + "\n"
 
 
-def init_net(net: SegmentationNet, path: Path, arch: str, images: Sequence[Tensor]) -> InitReport:
+def init_net(net: SegmentationNet, path: Path, arch: str, images: Iterable[Tensor]) -> InitReport:
     """Load what fits of the file `path` into `net`, an `arch`; DataError where nearly nothing does.
 
     `images`, batches of normalised pictures [N, 3, H, W], set the statistics of what an export had folded.

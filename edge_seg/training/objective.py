@@ -53,25 +53,6 @@ class Objective(nn.Module):
         return PIXEL_LOSSES[self.settings.kind](logits.float(), truth.long(), weights)
 
 
-def adjust_logits(head: nn.Conv2d, weights: Tensor, share: float) -> None:
-    """Take `share` of ln(weights [C]) off the biases of `head`, in place; classes without a weight stay as they are.
-
-    A loss that weighs classes teaches probabilities as if the heavy ones were more frequent by just that much; 1 takes
-    all of it back (Menon et al., Long-tail learning via logit adjustment, 2021).
-
-    >>> import math
-    >>> head = nn.Conv2d(1, 3, 1)
-    >>> before = head.bias.detach().clone()
-    >>> adjust_logits(head, torch.tensor([1.0, math.e, 0.0]), 0.5)
-    >>> [round(moved, 4) for moved in (head.bias - before).tolist()]
-    [0.0, -0.5, 0.0]
-    """
-    assert head.bias is not None
-    logarithm = torch.where(weights > 0, weights, torch.ones_like(weights)).log()
-    with torch.no_grad():
-        head.bias -= share * logarithm.to(head.bias)
-
-
 def class_weights(settings: Loss, pixels: NDArray[np.int64], where_present: NDArray[np.int64]) -> Tensor | None:
     """Weights [C] from the pixels of each class and those of the pictures that show it; None for equal ones.
 

@@ -4,7 +4,7 @@ A folded convolution keeps the weights; its BatchNorm first adds the folded bias
 it the statistics of pictures, without changing what the net computes, so that training mode computes nearly the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -74,7 +74,7 @@ def _renamed(tensors: Mapping[str, Tensor], folded: Sequence[str], order: Sequen
 
 
 @torch.no_grad()
-def settle(net: SegmentationNet, images: Sequence[Tensor], norms: Sequence[str]) -> None:
+def settle(net: SegmentationNet, images: Iterable[Tensor], norms: Sequence[str]) -> None:
     """Give the BatchNorms `norms` of an unfolded net the statistics of batches of normalised images [N, 3, H, W].
 
     With mean m and variance v of what a BatchNorm takes, mean and variance become m and v, and weight and bias such

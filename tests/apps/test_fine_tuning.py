@@ -66,7 +66,10 @@ def test_ranges_are_read_from_a_file(tiny_model: Path, tmp_path: Path) -> None:
         (["--qat", "auto", "--init", "TINY", "--freeze", "encoder"], "--freeze: --qat trains the whole net"),
         (["--qat", "auto", "--init", "TINY", "--precision", "bf16"], "--precision bf16: --qat trains"),
         (["--qat", "auto", "--init", "TINY", "--compile"], "--compile: --qat trains"),
-        (["--qat", "auto", "--init", "TINY", "--recipe", "camvid"], "logit_adjustment in the recipe: --qat leaves the"),
+        (
+            ["--qat", "auto", "--init", "TINY", "--recipe", "camvid"],
+            "logit_adjustment in the recipe, clean_statistics in the recipe: --qat writes",
+        ),
         (["--qat", "auto", "--init", "TINY", "--method", "median"], "--method median: expected min-max,"),
         (["--qat", "auto", "--init", "TINY", "--out", "a.pt"], "expected the name of an ONNX file, such as a.onnx"),
         (["--qat", "auto", "--init", "TINY", "--out", "TINY"], "would replace the model itself"),
