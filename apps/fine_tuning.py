@@ -70,13 +70,7 @@ def prepare(
     if target is None:
         return options, None
     check_calibration_data(options.data)
-    published, bf16 = options.encoder_weights == "published", options.precision == "bf16"
-    others = {"--freeze": options.freeze, "--compile": options.compile, "--encoder-weights published": published}
-    _refuse(others | {"--precision bf16": bf16}, "--qat trains the whole net of --init, in FP32; leave them out")
-    recipe = options.recipe
-    finished = {"logit_adjustment": recipe.loss.logit_adjustment, "clean_statistics": recipe.schedule.clean_statistics}
-    finished = {f"{name} in the recipe": value for name, value in finished.items()}
-    _refuse(finished, "--qat writes what it has trained as it is; leave --recipe out, or set it to 0 in your own")
+    _refuse_what_does_not_fit(options)
     from edge_seg.calib.fine_tune import files_of, make_tuning
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import NAMES
@@ -98,6 +92,15 @@ def prepare(
     check_classes(spec.class_names, dataset.class_names, dataset.name)
     own = replace(options, arch=spec.name, width=spec.width, height=spec.height, precision="fp32", init=None)
     return own, make_tuning(source, _ranges(own, source, ranges), chosen, method, options=own)
+
+
+def _refuse_what_does_not_fit(options: "TrainOptions") -> None:
+    published, bf16 = options.encoder_weights == "published", options.precision == "bf16"
+    others = {"--freeze": options.freeze, "--compile": options.compile, "--encoder-weights published": published}
+    _refuse(others | {"--precision bf16": bf16}, "--qat trains the whole net of --init, in FP32; leave them out")
+    adjusted, clean = options.recipe.loss.logit_adjustment, options.recipe.schedule.clean_statistics
+    last = {"logit_adjustment in the recipe": adjusted, "clean_statistics in the recipe": clean}
+    _refuse(last, "--qat writes what it has trained as it is; leave --recipe out, or set it to 0 in your own")
 
 
 def _ranges(options: "TrainOptions", model: Path, path: Path | None) -> "Ranges":

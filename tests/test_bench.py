@@ -20,6 +20,7 @@ import pytest
 from edge_seg.calib.split import split
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
+from edge_seg.recipe import FOLDER
 from edge_seg.runners.contract import read_onnx_spec
 from edge_seg.segmenter import open_segmenter
 
@@ -121,22 +122,44 @@ def test_an_export_is_finished_as_the_recipe_says(
     """By `quick`, which asks for nothing, it computes what it did; by `camvid` it does not."""
     torch = pytest.importorskip("torch")
     from edge_seg.checkpoint import read_checkpoint
+    from edge_seg.models.deploy import Deploy
 
     write_camvid(tmp_path, "train", names="abcdefghij")
     for path in (tmp_path / "trainannot").iterdir():  # classes that weigh unequally
         cv2.imwrite(str(path), np.arange(48, dtype=np.uint8).reshape(6, 8) % 7 % 5)
-    for recipe in ("quick", "camvid"):
-        words = ["--data", f"camvid:{tmp_path}", "--recipe", recipe, "--write", tmp_path / f"{recipe}.pt"]
+    shipped = (FOLDER / "camvid.toml").read_text()
+    assert "clean_statistics = 0.5" in shipped
+    (tmp_path / "dirty.toml").write_text(shipped.replace("clean_statistics = 0.5", "clean_statistics = 0"))
+    nets = []
+    for recipe in ("quick", tmp_path / "dirty.toml", "camvid"):
+        words = ["--data", f"camvid:{tmp_path}", "--recipe", recipe, "--write", tmp_path / "net.pt"]
         finishing(tiny_export, *words)
+        nets.append(read_checkpoint(tmp_path / "net.pt")[2].eval())
 
-    plain, finished = (read_checkpoint(tmp_path / f"{recipe}.pt")[2].eval() for recipe in ("quick", "camvid"))
-    with open_segmenter(tiny_export, "onnxruntime") as segment, open_segmenter(tmp_path / "quick.pt", "torch") as same:
-        image = open_dataset("drive:frames=1,size=96x72")[0].image
-        assert (segment(image).labels == same(image).labels).mean() > 0.999
+    plain, dirty, finished = nets
+    image = torch.from_numpy(open_dataset("drive:frames=1,size=96x72")[0].image[None])
+    with open_segmenter(tiny_export, "onnxruntime") as segment:
+        same = Deploy(plain, width=96, height=72)(image)[0].numpy() == segment(image[0].numpy()).labels
+    assert same.mean() > 0.999
     assert not torch.allclose(plain.head.bias, finished.head.bias)
-    # plain's statistics are those of one recipe's samples, finished's of another's and of the pictures
-    statistics = [net.smooth4[1].running_var for net in (plain, finished)]
-    assert not torch.allclose(*statistics)
+    assert torch.equal(dirty.head.bias, finished.head.bias)
+    assert not torch.allclose(dirty.smooth4[1].running_var, finished.smooth4[1].running_var)
+
+
+def test_pictures_have_a_row_for_each_share(
+    tiny_export: Path,
+    write_camvid: Callable[..., None],
+    finishing: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_camvid(tmp_path, "train", names="abcdefghij")
+
+    finishing(tiny_export, "--data", f"camvid:{tmp_path}")
+
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert len({row[2] for row in rows}) > 1
 
 
 @pytest.fixture

@@ -35,41 +35,51 @@ def use_clean_statistics(net: SegmentationNet, images: Tensor, share: float) -> 
     pictures have others (Touvron et al., Fixing the train-test resolution discrepancy, 2019; Wu and Johnson, Rethinking
     "Batch" in BatchNorm, 2021). A frozen encoder stays as it is.
     """
-    norms = [part for part in net.modules() if isinstance(part, _BatchNorm) and _is_trained(part)]
+    norms = _trained_norms(net)
     before = {norm: _statistics(norm).clone() for norm in norms}
-    sums = {norm: torch.zeros_like(statistics) for norm, statistics in before.items()}
+    for norm, seen in _watch(net, norms, images).items():
+        if seen:
+            _set_statistics(norm, torch.lerp(before[norm], torch.stack(seen).mean(0).to(before[norm]), share))
+
+
+def _watch(net: SegmentationNet, norms: list[_BatchNorm], images: Tensor) -> dict[_BatchNorm, list[Tensor]]:
+    """Mean and variance [2, D] of what each norm takes, batch by batch; leaves the norms with those of the last."""
+    found: dict[_BatchNorm, list[Tensor]] = {norm: [] for norm in norms}
 
     def take(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, _BatchNorm)
-        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
+        x = inputs[0].float()
+        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         _set_statistics(norm, torch.stack([mean, variance]))  # so that what comes after sees it normalised by them
-        values = inputs[0].numel() // len(mean)
-        sums[norm] += torch.stack([mean, variance * values / max(1, values - 1)])
+        values = x.numel() // len(mean)
+        found[norm].append(torch.stack([mean, variance * values / max(1, values - 1)]))
 
+    home, was_training = next(net.parameters()).device, net.training
+    net.eval().to(images.device)
     hooks = [norm.register_forward_pre_hook(take) for norm in norms]
-    was_training = net.training
-    net.eval()
-    device = next(net.parameters()).device
-    batches = list(_batches(images))
-    for batch in batches:
-        net.features(normalise(batch.to(device)))
-    net.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    for norm, total in sums.items():
-        _set_statistics(norm, torch.lerp(before[norm], total / len(batches), share))
+    try:
+        for batch in _batches(images):
+            net.features(normalise(batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        net.train(was_training).to(home)
+    return found
 
 
 def _batches(images: Tensor) -> Iterator[Tensor]:
-    """BATCH pictures each, spread over all of them: neighbours in a film look alike."""
+    """BATCH pictures each, spread over all of them, as neighbours in a film look alike; what fills none is left out."""
     step = max(1, len(images) // BATCH)
     count = min(MOST_BATCHES, step)
     for number in range(count):
         yield images[number * step // count :: step][:BATCH]
 
 
-def _is_trained(norm: _BatchNorm) -> bool:
-    return norm.running_mean is not None and (norm.weight is None or norm.weight.requires_grad)
+def _trained_norms(net: SegmentationNet) -> list[_BatchNorm]:
+    """The BatchNorms that keep statistics, without those of a frozen encoder."""
+    frozen = [part for parts in net.encoder_parts() for part in parts.modules()] if net.encoder_frozen else []
+    norms = [part for part in net.modules() if isinstance(part, _BatchNorm) and part not in frozen]
+    return [norm for norm in norms if norm.running_mean is not None]
 
 
 def _statistics(norm: _BatchNorm) -> Tensor:

@@ -37,6 +37,7 @@ WITHOUT: dict[str, dict[str, dict[str, Any]]] = {
     "Jaccard term": {"loss": {"jaccard": 0.0}},
     "auxiliary heads": {"loss": {"aux": 0.0}},
     "average of the weights": {"schedule": {"ema": 0.0}},
+    "clean statistics": {"schedule": {"clean_statistics": 0.0}},
 }
 INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
     "OHEM for cross-entropy": {"loss": {"kind": "ohem", "class_weights": "none"}},

@@ -1,13 +1,13 @@
 """What a trained net gains from what a recipe does to it last, and that done to a net that was written without.
 
-    python tests/bench/finishing.py edge-seg-s-fp32 --data camvid:CamVid --data camvid:CamVid/val
-    python tests/bench/finishing.py edge-seg-s-fp32 --data camvid:CamVid --write runs/finished.pt
+    python tests/bench/finishing.py edge-seg-s-more.onnx --data camvid:CamVid --data camvid:CamVid/val
+    python tests/bench/finishing.py edge-seg-s-more.onnx --data camvid:CamVid --write edge-seg-s.pt
 
 The first prints mIoU by `clean_statistics` (rows) and `logit_adjustment` (columns). `--data` are the sets to choose
 them by, the first of them the training set: neither test nor val alone. The second writes a checkpoint of the net
-finished as the recipe says. The net is an FP32 export of `edge-seg train`, or a bundled one, whose recipe did not do it
-yet; `--recipe` is the one that it was trained with. An export has lost the statistics of its training: they are taken
-from one epoch of the recipe's samples. `--scale 1.5` shows the pictures larger, their labels staying as they are.
+finished as the recipe says. The net is a checkpoint or an FP32 export of `edge-seg train` whose recipe, `--recipe`, did
+not do it yet: the bundled nets are finished. An export has lost the statistics of its training; they are taken from one
+epoch of the recipe's samples. `--scale 1.5` shows the pictures larger, their labels staying as they are.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import open_dataset
 from edge_seg.errors import ModelError
+from edge_seg.files import check_path
 from edge_seg.metrics import ConfusionMatrix
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
@@ -37,7 +38,6 @@ from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Pictures, TrainingSet
 from edge_seg.training.weight_files import read_weights
 from edge_seg.types import Dataset
-from edge_seg.weights import find_model
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -46,7 +46,7 @@ def main() -> None:
     """Print mIoU by both shares, of each set and of all together, as Markdown; or write the finished net."""
     options = parse_arguments()
     recipe, sets = read_recipe(options.recipe), [open_dataset(uri) for uri in options.data]
-    path = find_model(options.model)
+    path = check_path(options.model, ModelError)
     spec = read_checkpoint(path)[1] if path.suffix == ".pt" else read_onnx_spec(path)
     size = {"width": spec.width, "height": spec.height}
     told = TrainOptions(data=options.data[0], out=Path("none.pt"), run_dir=Path("none"), recipe=recipe, **size)
@@ -76,6 +76,7 @@ def open_net(path: Path, samples: TrainingSet, pictures: Pictures, batch: int) -
     file = read_weights(path)
     if file.arch is None or file.class_names is None:
         raise ModelError(f"{path} is neither a checkpoint nor an FP32 export of edge-seg train.")
+    torch.manual_seed(1)  # of the auxiliary heads, which an export has not
     net = build_model(file.arch, len(file.class_names))
     init_net(net, path, file.arch, epoch(samples, pictures, batch))
     return net.eval().to(memory_format=torch.channels_last), file.arch

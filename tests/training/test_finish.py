@@ -32,16 +32,20 @@ def with_recipe(options: TrainOptions, **tables: dict[str, float]) -> TrainOptio
 
 
 @pytest.fixture
-def finished(short_run: ShortRun, tmp_path: Path) -> TrainOptions:
-    """A short run whose net forgets half of the class weights and has half of its statistics of clean pictures."""
-    options = short_run(tmp_path / "finished")
-    return with_recipe(options, loss={"logit_adjustment": 0.5}, schedule={"clean_statistics": 0.5})
+def run(short_run: ShortRun, write_camvid: Callable[..., None], tmp_path: Path) -> ShortRun:
+    """The options of a short run on pictures, with changes in its recipe; its net lies in a folder of that name."""
+    write_camvid(tmp_path / "camvid", "train", names="abcdefghijklmnopqrs")
+
+    def options(name: str, **tables: dict[str, float]) -> TrainOptions:
+        return with_recipe(short_run(tmp_path / name, data=f"camvid:{tmp_path / 'camvid'}"), **tables)
+
+    return options
 
 
 @pytest.fixture
 def pictures() -> torch.Tensor:
-    """Twelve drive frames as bytes, [12, 3, 72, 96]."""
-    frames = open_dataset("drive:frames=12,size=96x72")
+    """Two batches of drive frames as bytes, [16, 3, 72, 96]."""
+    frames = open_dataset(f"drive:frames={2 * BATCH},size=96x72")
     return torch.stack([torch.from_numpy(frame.image).permute(2, 0, 1) for frame in frames])
 
 
@@ -59,7 +63,23 @@ def test_the_biases_of_the_head_are_all_that_an_adjustment_moves(short_run: Shor
     assert all(torch.equal(values, after[name]) for name, values in before.items())
 
 
-def test_a_finished_run_that_is_resumed_is_finished_once(finished: TrainOptions) -> None:
+def test_the_statistics_are_all_that_clean_pictures_move(run: ShortRun) -> None:
+    plain, clean = run("plain"), run("clean", schedule={"clean_statistics": 0.5})
+    for options in (plain, clean):
+        train(options)
+
+    expected = read_checkpoint(plain.out)[2]
+    before = {name: values.clone() for name, values in expected.state_dict().items()}
+    images = open_training_set(open_dataset(plain.data), plain)[1].images
+    use_clean_statistics(expected, images, 0.5)
+    after = read_checkpoint(clean.out)[2].state_dict()
+    for name, values in expected.state_dict().items():
+        torch.testing.assert_close(after[name], values)
+        assert torch.equal(before[name], after[name]) != name.endswith(PARTS), name
+
+
+def test_a_finished_run_that_is_resumed_is_finished_once(run: ShortRun) -> None:
+    finished = run("finished", loss={"logit_adjustment": 0.5}, schedule={"clean_statistics": 0.5})
     train(finished)
     once = read_checkpoint(finished.out)[2].state_dict()
 
@@ -70,18 +90,17 @@ def test_a_finished_run_that_is_resumed_is_finished_once(finished: TrainOptions)
 
 
 def test_all_of_clean_statistics_are_those_of_training_mode(pictures: torch.Tensor) -> None:
-    """Of one batch: what PyTorch's own BatchNorm keeps of it in training mode, each layer seeing those before it so."""
-    few = pictures[:BATCH]
+    """The mean over two batches of what PyTorch's own BatchNorm keeps of each, each layer seeing those before it so."""
     torch.manual_seed(1)
-    net = build_model("edge-seg-n", 11)
-    reference = build_model("edge-seg-n", 11)
+    net, reference = build_model("edge-seg-n", 11), build_model("edge-seg-n", 11)
     reference.load_state_dict(net.state_dict())
     for part in reference.modules():
         if isinstance(part, nn.BatchNorm2d):
-            part.momentum = None
-    reference.train()(normalise(few))
+            part.momentum = None  # an even mean over the batches
+    for first in range(2):
+        reference.train()(normalise(pictures[first::2]))
 
-    use_clean_statistics(net.eval(), few, 1.0)
+    use_clean_statistics(net.eval(), pictures, 1.0)
 
     expected = reference.state_dict()
     for name, values in net.state_dict().items():
@@ -89,25 +108,49 @@ def test_all_of_clean_statistics_are_those_of_training_mode(pictures: torch.Tens
             torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-5)
         elif not name.endswith("num_batches_tracked"):
             assert torch.equal(values, expected[name])
+    assert not net.training
 
 
 def test_a_share_of_the_statistics_lies_between(pictures: torch.Tensor) -> None:
-    net = build_model("edge-seg-n", 11).eval()
+    net, whole = build_model("edge-seg-n", 11), build_model("edge-seg-n", 11)
     before = {name: values.clone() for name, values in net.state_dict().items()}
-    whole = build_model("edge-seg-n", 11).eval()
     whole.load_state_dict(before)
     use_clean_statistics(whole, pictures, 1.0)
 
     use_clean_statistics(net, pictures, 0.25)
 
     clean = whole.state_dict()
-    moved = [name for name in before if name.endswith(PARTS)]
-    assert moved
-    for name in moved:
-        expected = 0.75 * before[name] + 0.25 * clean[name]
-        torch.testing.assert_close(net.state_dict()[name], expected)
+    for name in (name for name in before if name.endswith(PARTS)):
+        torch.testing.assert_close(net.state_dict()[name], 0.75 * before[name] + 0.25 * clean[name])
         assert not torch.equal(before[name], clean[name])
-    assert not net.training
+
+
+class Norms(nn.Module):
+    """Norms of which one works twice on a picture, and one never."""
+
+    encoder_frozen = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.planes, self.lines, self.unused = nn.BatchNorm2d(3), nn.BatchNorm1d(3), nn.BatchNorm2d(3)
+        self.seen: list[float] = []
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the two norms make of the pictures."""
+        self.seen.extend((x[:, 0, 0, 0] * 64 + 128).tolist())
+        return self.lines(self.planes(self.planes(x)).flatten(2))  # type: ignore[no-any-return]
+
+
+def test_norms_that_work_twice_never_or_on_lines(pictures: torch.Tensor) -> None:
+    net = Norms()
+
+    use_clean_statistics(net, pictures[:BATCH], 1.0)  # type: ignore[arg-type]
+
+    x = normalise(pictures[:BATCH]).transpose(0, 1).flatten(1)
+    first, second = x.mean(1), torch.zeros(3)  # its second input is its own output
+    torch.testing.assert_close(net.planes.running_mean, (first + second) / 2, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net.lines.running_var, torch.ones(3), rtol=1e-2, atol=0)
+    assert torch.equal(net.unused.running_var, torch.ones(3))
 
 
 def test_a_frozen_encoder_keeps_its_statistics(pictures: torch.Tensor) -> None:
@@ -124,25 +167,16 @@ def test_a_frozen_encoder_keeps_its_statistics(pictures: torch.Tensor) -> None:
 
 def test_pictures_are_spread_over_a_large_set() -> None:
     """As many as count, and from its end too: the first of a film would look alike."""
-    seen: list[float] = []
-
-    class Watched(nn.Module):
-        def features(self, x: torch.Tensor) -> torch.Tensor:
-            seen.extend((x[:, 0, 0, 0] * 64 + 128).tolist())
-            return self.norm(x)  # type: ignore[no-any-return]
-
-    net = Watched()
-    net.norm = nn.BatchNorm2d(3)
-    count = 2 * BATCH * MOST_BATCHES
+    net, count = Norms(), 2 * BATCH * MOST_BATCHES
     images = (torch.arange(count) * 255 // count).to(torch.uint8)[:, None, None, None].expand(count, 3, 2, 2)
 
     use_clean_statistics(net, images, 1.0)  # type: ignore[arg-type]
 
-    assert len(seen) == BATCH * MOST_BATCHES
-    assert min(seen) < 2
-    assert max(seen) > 252
-    for first in range(0, len(seen), BATCH):
-        assert max(seen[first : first + BATCH]) - min(seen[first : first + BATCH]) > 200
+    assert len(net.seen) == BATCH * MOST_BATCHES
+    assert min(net.seen) < 2
+    assert max(net.seen) > 252
+    for first in range(0, len(net.seen), BATCH):
+        assert max(net.seen[first : first + BATCH]) - min(net.seen[first : first + BATCH]) > 200
 
 
 def test_drive_frames_alone_have_no_pictures_to_go_by() -> None:
