@@ -39,8 +39,8 @@ def test_a_foreign_net_is_trained_adopted_and_judged(tmp_path: Path) -> None:
     )
 
     cells = [cell.strip() for cell in done.stdout.splitlines()[-1].strip("|").split("|")]
-    assert cells[:4] == ["torchvision-lraspp", "96x72", "1", "none"]
-    in_pytorch, adopted = map(float, cells[5:])
+    assert cells[:5] == ["torchvision-lraspp", "96x72", "96x72", "1", "none"]
+    in_pytorch, adopted = map(float, cells[6:])
     assert adopted == pytest.approx(in_pytorch, abs=0.01)  # the export up-samples from the same logits
 
 

@@ -110,4 +110,4 @@ def adjust_logits(head: nn.Conv2d, weights: Tensor, share: float) -> None:
     assert head.bias is not None
     logarithm = torch.where(weights > 0, weights, torch.ones_like(weights)).log()
     with torch.no_grad():
-        head.bias -= share * logarithm.to(head.bias)
+        head.bias.sub_(share * logarithm.to(head.bias))

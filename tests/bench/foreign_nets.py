@@ -16,139 +16,28 @@ segmentation-models-pytorch and transformers are no dependencies of edge-seg. An
 
 import argparse
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from foreign_libraries import LIBRARIES, MEAN, NETS, STD, Exported, ForeignNet
 
 from edge_seg.checkpoint import read_checkpoint
-from edge_seg.errors import ModelError
+from edge_seg.data import open_dataset
 from edge_seg.files import write_whole, written_whole
-from edge_seg.models import SegmentationNet
 from edge_seg.models.registry import MODELS
 from edge_seg.recipe import read_recipe
-from edge_seg.spec import INPUT_MIDDLE, INPUT_SCALE, ModelSpec
+from edge_seg.spec import ModelSpec
 from edge_seg.train import default_test, train_and_evaluate
+from edge_seg.training.batches import open_training_set, weights_of_classes
+from edge_seg.training.finish import finish_net
 from edge_seg.training.options import TrainOptions
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, of red, green and blue in 0..1: what these libraries' nets are used with."""
-
-
-class Library(NamedTuple):
-    """How a library's nets give logits at their own stride, to train by, and what they give, to export."""
-
-    logits: Callable[[Any, Tensor], Tensor]
-    full: Callable[[Any, Tensor], Tensor]
-    divisor: int = 1
-
-
-def _torchvision_logits(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401
-    found = net.backbone(x)
-    logits: Tensor = net.classifier(found.get("out", found))
-    return logits
-
-
-LIBRARIES = {
-    "torchvision": Library(_torchvision_logits, lambda net, x: net(x)["out"]),
-    # Without the up-sampling and the softmax, which come after the first module of the head.
-    "smp": Library(lambda net, x: net.segmentation_head[0](net.decoder(net.encoder(x))), lambda net, x: net(x), 32),
-    "transformers": Library(lambda net, x: net(x).logits, lambda net, x: net(x).logits),
-}
-
-
-def build_torchvision(name: str, classes: int) -> nn.Module:
-    """A segmentation net of torchvision."""
-    from torchvision.models import segmentation
-
-    net: nn.Module = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=classes)
-    return net
-
-
-def build_smp(name: str, encoder: str, classes: int) -> nn.Module:
-    """A net of segmentation-models-pytorch."""
-    import segmentation_models_pytorch as smp  # type: ignore[import-not-found,unused-ignore]
-
-    net: nn.Module = getattr(smp, name)(encoder_name=encoder, encoder_weights=None, classes=classes)
-    return net
-
-
-def build_transformers(classes: int) -> nn.Module:
-    """SegFormer of transformers, whose default configuration is that of B0 (Xie et al., 2021)."""
-    import transformers  # type: ignore[import-not-found,unused-ignore]
-
-    net: nn.Module = transformers.SegformerForSemanticSegmentation(transformers.SegformerConfig(num_labels=classes))
-    return net
-
-
-NETS: dict[str, Callable[[int], nn.Module]] = {
-    "torchvision-lraspp": lambda classes: build_torchvision("lraspp_mobilenet_v3_large", classes),
-    "torchvision-deeplabv3": lambda classes: build_torchvision("deeplabv3_mobilenet_v3_large", classes),
-    "smp-unet": lambda classes: build_smp("Unet", "resnet18", classes),
-    "smp-fpn": lambda classes: build_smp("FPN", "resnet18", classes),
-    "smp-deeplabv3plus": lambda classes: build_smp("DeepLabV3Plus", "mobilenet_v2", classes),
-    "smp-segformer": lambda classes: build_smp("Segformer", "mit_b0", classes),
-    "transformers-segformer": build_transformers,
-}
-
-
-class LogitsAsFeatures(nn.Identity):
-    """The head of a net whose features are its logits."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.in_channels = self.out_channels = classes
-
-
-class ForeignNet(SegmentationNet):
-    """A foreign net in the place of one of ours: it takes our normalised BGR pictures, and its features are its logits.
-
-    It has no auxiliary heads, so the recipe's `aux` has to be 0; a teacher teaches it by logits alone.
-    """
-
-    def __init__(self, net: nn.Module, classes: int, library: Library) -> None:
-        super().__init__()
-        self.classes, self.net, self.library = classes, net, library
-        self.head = LogitsAsFeatures(classes)  # type: ignore[assignment]
-        self.aux_heads = nn.ModuleList()
-
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logits three times, at the foreign net's own stride."""
-        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (MEAN, STD))
-        rgb = (x.flip(1) * INPUT_SCALE + INPUT_MIDDLE) / 255
-        logits = self.library.logits(self.net, (rgb - mean) / std)
-        return logits, logits, logits
-
-    def heads(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """The same: the recipe's `aux` of 0 leaves two of them out."""
-        at4, at8, at16 = features
-        return at4, at8, at16
-
-    def pyramid(self, x: Tensor) -> Iterator[Tensor]:
-        """Nothing that is known."""
-        raise ModelError("A foreign net does not tell its encoder's features.")
-
-    def encoder_parts(self) -> list[nn.Module]:
-        """None that are known, so that nothing can be frozen."""
-        return []
-
-
-class Exported(nn.Module):
-    """The foreign net as its library's users have it: float RGB pictures in, logits alone out."""
-
-    def __init__(self, foreign: ForeignNet) -> None:
-        super().__init__()
-        self.net, self.full = foreign.net, foreign.library.full
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.full(self.net, x)
 
 
 def main() -> None:
@@ -161,14 +50,19 @@ def main() -> None:
     found = train_net(options, folder, library.divisor)
     _, spec, net = read_checkpoint(folder / "net.pt")
     assert isinstance(net, ForeignNet)
+    if options.export_size is not None:
+        width, height = sides(options.export_size, library.divisor)
+        spec = dataclasses.replace(spec, width=width, height=height, scores={})
+    finish(net, spec, options)
     export(net, spec, folder / "net.onnx", exporter=options.exporter)
     adopted = judge(adopt(spec, folder), judged_on(options))
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
-    size = f"{spec.width}x{spec.height}"
-    print("| net | size | epochs | teacher | million weights | mIoU, PyTorch | mIoU, adopted FP32 |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| net | trained at | exported at | epochs | teacher | million weights | mIoU, trained | mIoU, adopted FP32 |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     scores = [f"{millions:.1f}", f"{found['miou']:.4f}", f"{adopted:.4f}"]
-    cells = [options.net, size, found["epochs"], found["teacher"], *scores]
+    cells = [options.net, options.size, f"{spec.width}x{spec.height}", found["epochs"], found["teacher"], *scores]
     print(f"| {' | '.join(map(str, cells))} |")
 
 
@@ -183,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=180)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--size", default="480x360", help="rounded down to what the net's library takes")
+    parser.add_argument("--export-size", help="where it is another; the recipe's last steps go by it")
     parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
     parser.add_argument("--teacher", type=Path, help="such as edge-seg-s-fp32; of its logits alone")
     parser.add_argument("--exporter", default="torchscript", choices=("torchscript", "dynamo"), help="of torch.onnx")
@@ -212,10 +107,12 @@ def judged_on(arguments: argparse.Namespace) -> str:
 
 def train_options(arguments: argparse.Namespace, folder: Path, divisor: int) -> TrainOptions:
     """Our recipe, without what a foreign net has no part for."""
-    width, height = (int(side) // divisor * divisor for side in arguments.size.split("x"))
+    width, height = sides(arguments.size, divisor)
     schedule = {"epochs": arguments.epochs} | ({} if arguments.lr is None else {"lr": arguments.lr})
     last = folder / "last.ckpt"
-    changes = {"loss": {"aux": 0.0, "logit_adjustment": 0.0}, "distillation": {"features": 0.0}, "schedule": schedule}
+    # What comes last is done to the net at the size of its export.
+    loss, schedule = {"aux": 0.0, "logit_adjustment": 0.0}, schedule | {"clean_statistics": 0.0}
+    changes = {"loss": loss, "distillation": {"features": 0.0}, "schedule": schedule}
     return TrainOptions(
         data=arguments.data,
         out=folder / "net.pt",
@@ -228,6 +125,21 @@ def train_options(arguments: argparse.Namespace, folder: Path, divisor: int) -> 
         teacher=arguments.teacher,
         resume=arguments.resume and last.is_file(),
     )
+
+
+def sides(size: str, divisor: int) -> tuple[int, int]:
+    """Width and height of a size such as 480x360, rounded down to what the library takes."""
+    width, height = (int(side) // divisor * divisor for side in size.split("x"))
+    return width, height
+
+
+def finish(net: ForeignNet, spec: ModelSpec, arguments: argparse.Namespace) -> None:
+    """Do to the net what the recipe does last, by the training pictures at the size of `spec`."""
+    recipe = read_recipe(arguments.recipe)
+    size = {"width": spec.width, "height": spec.height}
+    options = TrainOptions(data=arguments.data, out=Path("none.pt"), run_dir=Path("none"), recipe=recipe, **size)
+    samples, pictures = open_training_set(open_dataset(arguments.data), options)
+    finish_net(net, pictures.images, weights_of_classes(samples, recipe.loss, net.classes), recipe)
 
 
 def export(net: ForeignNet, spec: ModelSpec, out: Path, *, exporter: str) -> None:
