@@ -66,8 +66,26 @@ def write_three_convolutions(path: Path) -> Path:
     from edge_seg.runners.contract import write_spec
 
     size = TINY.height, TINY.width
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output], output, **options) for kind, inputs, output, options in _steps()],
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *size, 3])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", *size])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in _constants().items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = onnx.shape_inference.infer_shapes(model)
+    write_spec(model, TINY)
+    onnx.save_model(model, path)
+    return path
+
+
+def _steps() -> list[tuple[str, list[str], str, dict[str, Any]]]:
+    """Operator, inputs, output and attributes of each node."""
+    from onnx import TensorProto
+
     bilinear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+    return [
         ("Transpose", ["image"], "planes", {"perm": [0, 3, 1, 2]}),
         ("Cast", ["planes"], "floats", {"to": TensorProto.FLOAT}),
         ("Sub", ["floats", "middle"], "centred", {}),
@@ -81,18 +99,6 @@ def write_three_convolutions(path: Path) -> Path:
         ("ArgMax", ["full"], "best", {"axis": 1, "keepdims": 0}),
         ("Cast", ["best"], "labels", {"to": TensorProto.UINT8}),
     ]
-    graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [output], output, **options) for kind, inputs, output, options in steps],
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *size, 3])],
-        [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", *size])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in _constants().items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    model = onnx.shape_inference.infer_shapes(model)
-    write_spec(model, TINY)
-    onnx.save_model(model, path)
-    return path
 
 
 def _constants() -> dict[str, Any]:

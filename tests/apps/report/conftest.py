@@ -117,7 +117,25 @@ def profile() -> Profile:
 
 def build_profile() -> Profile:
     """Two nets in two precisions on several run-times, layers of one, and a soak that throttles."""
-    rows = (
+    return Profile(
+        "edge-seg profile edge-seg-s-fp32 edge-seg-s --runtimes all --data camvid:CamVid/test --out out/profile",
+        {
+            "CPU": "AMD EPYC 9R14, 2 cores, AVX512-VNNI, no AMX",
+            "memory": "7.8 GB",
+            "system": "Linux 6.1, Python 3.11.7",
+            "run-times": "onnxruntime 1.31.1, openvino 2026.4.1",
+            "clock": "3.70 GHz, governor performance",
+            "load before": "0.12 0.08 0.05",
+        },
+        build_rows(),
+        (build_layers(), Layers("edge-seg-n, onnxruntime", build_layers().layers[:4])),
+        build_soak(30),
+    )
+
+
+def build_rows() -> tuple[Row, ...]:
+    """Rows of each kind: one thread, a batch, a disturbed one, and one that failed."""
+    return (
         build_row("edge-seg-s-fp32", "onnxruntime", p95=25.0, miou=0.6435, size_mb=7.4),
         build_row("edge-seg-s-fp32", "openvino", p95=22.5, miou=0.6435, size_mb=7.4),
         build_row("edge-seg-s-fp32", "openvino-bf16", p95=13.1, miou=0.6433, size_mb=7.4),
@@ -138,20 +156,6 @@ def build_profile() -> Profile:
         ),
         build_row("edge-seg-n", "openvino", p95=5.1, miou=0.5892, gmacs=1.1, size_mb=0.9),
         build_error("edge-seg-s", "tensorrt", "TensorRT is not installed. Type: pip install 'edge-seg[tensorrt]'"),
-    )
-    return Profile(
-        "edge-seg profile edge-seg-s-fp32 edge-seg-s --runtimes all --data camvid:CamVid/test --out out/profile",
-        {
-            "CPU": "AMD EPYC 9R14, 2 cores, AVX512-VNNI, no AMX",
-            "memory": "7.8 GB",
-            "system": "Linux 6.1, Python 3.11.7",
-            "run-times": "onnxruntime 1.31.1, openvino 2026.4.1",
-            "clock": "3.70 GHz, governor performance",
-            "load before": "0.12 0.08 0.05",
-        },
-        rows,
-        (build_layers(), Layers("edge-seg-n, onnxruntime", build_layers().layers[:4])),
-        build_soak(30),
     )
 
 
