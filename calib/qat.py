@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from edge_seg.calib.input_cut import input_steps
 from edge_seg.calib.placement import name_nodes
-from edge_seg.calib.qdq import channel_axis, quantize_weights, weight_scales, write_qdq
+from edge_seg.calib.qdq import quantize_weights, weight_scales, write_qdq
 from edge_seg.calib.thresholds import Range
 from edge_seg.calib.torch_graph import TorchGraph
 from edge_seg.calib.torch_ops import StraightThrough
 from edge_seg.errors import ModelError
-from edge_seg.export.graph import WEIGHTED, Graph
+from edge_seg.export.graph import WEIGHTED, Graph, channel_axis
 from edge_seg.export.target import Target
 from edge_seg.models.net import TrainableNet
 from edge_seg.runners.contract import check_contract

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from edge_seg.calib.placement import Placement, name_nodes, place
 from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError
-from edge_seg.export.graph import CLIPPING, Graph
+from edge_seg.export.graph import CLIPPING, Graph, channel_axis
 from edge_seg.export.target import Target
 from edge_seg.export.tidy import drop_unused
 
@@ -80,17 +80,6 @@ def quantize_weights(
     steps = weights / scales.reshape([-1 if other == axis else 1 for other in range(weights.ndim)])
     rounded: NDArray[np.int8] = np.clip(np.round(steps), -most, most).astype(np.int8)
     return rounded
-
-
-def channel_axis(node: onnx.NodeProto) -> int | None:
-    """The axis of a weighted node's weights that is its output channel; None for a ConvTranspose, which has one scale.
-
-    TensorRT takes no other, and its groups share the axis.
-    """
-    if node.op_type == "ConvTranspose":
-        return None
-    transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-    return 0 if node.op_type == "Conv" or transposed else 1
 
 
 def write_qdq(

@@ -273,3 +273,13 @@ def weight_source(graph: Graph, node: onnx.NodeProto) -> str:
             break
         tensor = str(maker.input[0])
     return tensor
+
+
+def channel_axis(node: onnx.NodeProto) -> int | None:
+    """The axis of a weighted node's weights that is its output channel; None for a ConvTranspose, which has one scale.
+
+    TensorRT takes no other, and its groups share the axis.
+    """
+    if node.op_type == "ConvTranspose":
+        return None
+    return 0 if node.op_type == "Conv" or attribute_of(node, "transB", 0) else 1

@@ -9,7 +9,7 @@ import onnx
 from edge_seg.export import lint_rules as rules
 from edge_seg.export import lint_tensorrt as tensorrt
 from edge_seg.export.graph import Graph, read_graph
-from edge_seg.export.lint_convolutions import float_convolution, small_convolution
+from edge_seg.export.lint_convolutions import float_convolution, float_matrix_product, small_convolution
 from edge_seg.export.lint_rules import Goal, Hit
 from edge_seg.export.target import targets_of
 from edge_seg.export.tensorrt_support import find_version
@@ -127,7 +127,7 @@ RULES = (
     ),
     Rule(
         *("weight-axis", "refused", tensorrt.weight_axis),
-        "scales along axis 0 of a Conv, and one for a ConvTranspose",
+        "scales along the output channels, axis 0 of a Conv and 1 of a MatMul, and one for a ConvTranspose",
         WRITE,
         TRT,
     ),
@@ -177,6 +177,11 @@ RULES = (
         *("float-convolution", "float", float_convolution),
         "Q and DQ at its input and weights; for ONNX Runtime a Q at its output, too, whose zero point behind a ReLU is "
         "the lowest number of its type",
+        WRITE,
+    ),
+    Rule(
+        *("float-matrix-product", "float", float_matrix_product),
+        "Q and DQ at its input and weights; for ONNX Runtime no Relu or Clip behind it but one that a Q replaces",
         WRITE,
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""Rules of what keeps a convolution in float, and of what had better be."""
+"""Rules of what keeps a convolution or a matrix product in float, and of what had better be."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,11 @@ from edge_seg.export.graph import (
     Graph,
     dequantized_constant,
     in_tail,
+    is_constant,
     multiplications,
     name_of,
     params_of,
+    weight_source,
 )
 from edge_seg.export.lint_rules import Goal, Hit
 from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS, gates, is_wide
@@ -29,17 +31,34 @@ def float_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
     For TensorRT those of few channels and those of gates are in float on purpose.
     """
-    convolutions = [node for node in graph.of(*CONVOLUTIONS) if not in_tail(node)] if graph.is_quantized() else []
+    convolutions = [node for node in graph.of(*CONVOLUTIONS) if not in_tail(node)]
     total = sum(multiplications(graph, node) for node in convolutions)
-    gated = gates(graph) if goal.tensorrt else frozenset()
-    for node in convolutions:
+    for node, found in _in_float(graph, goal, convolutions):
+        yield Hit(name_of(node), found, multiplications(graph, node) / total if total else None)
+
+
+def float_matrix_product(graph: Graph, goal: Goal) -> Iterator[Hit]:
+    """The same of Gemm and MatMul with weights, but that ONNX Runtime wants no Q at their output.
+
+    Products of two activations, as attention has them, are in float on purpose.
+    """
+    products = [node for node in graph.of("Gemm", "MatMul") if is_constant(graph, weight_source(graph, node))]
+    for node, found in _in_float(graph, goal, [node for node in products if not in_tail(node)]):
+        yield Hit(name_of(node), found)
+
+
+def _in_float(graph: Graph, goal: Goal, nodes: list[onnx.NodeProto]) -> Iterator[tuple[onnx.NodeProto, str]]:
+    """Those of the weighted `nodes` of a quantized graph that are in float and not on purpose, and why."""
+    sparing = bool(goal.tensorrt)
+    gated = gates(graph) if sparing else frozenset()
+    for node in nodes if graph.is_quantized() else []:
         found = _what_is_float(graph, node, goal)
-        if found and not (goal.tensorrt and (node.output[0] in gated or not is_wide(graph, node))):
-            yield Hit(name_of(node), found, multiplications(graph, node) / total if total else None)
+        if found and not (sparing and (node.output[0] in gated or not is_wide(graph, node))):
+            yield node, found
 
 
 def _what_is_float(graph: Graph, node: onnx.NodeProto, goal: Goal) -> str:
-    """The side of a convolution that keeps it in float; empty where none does."""
+    """The side of a weighted node that keeps it in float; empty where none does."""
     sides = {
         "input": graph.made_by("DequantizeLinear", node.input[0]) is not None,
         "weights": dequantized_constant(graph, node.input[1]) is not None,
@@ -47,11 +66,21 @@ def _what_is_float(graph: Graph, node: onnx.NodeProto, goal: Goal) -> str:
     floats = [name for name, quantized in sides.items() if not quantized]
     if floats:
         return f"float {' and '.join(floats)}"
-    return "" if goal.tensorrt else _what_is_float_behind(graph, node.output[0])
+    free = goal.tensorrt or (node.op_type not in CONVOLUTIONS and not _is_clipped_inside(graph, node.output[0]))
+    return "" if free else _what_is_float_behind(graph, node.output[0])
+
+
+def _is_clipped_inside(graph: Graph, tensor: str) -> bool:
+    """Whether a Relu or Clip alone reads a tensor, and gives no output of the graph."""
+    reader = graph.only_reader(tensor)
+    return reader is not None and reader.op_type in CLIPPING and graph.outputs.isdisjoint(reader.output)
 
 
 def _what_is_float_behind(graph: Graph, tensor: str) -> str:
-    """ONNX Runtime wants a Q behind a convolution, and drops a Relu or Clip between them where Q clips as much."""
+    """ONNX Runtime wants a Q behind a convolution, and drops a Relu or Clip between them where Q clips as much.
+
+    It multiplies matrices in INT8 without a Q behind them, but not with a Relu or Clip there that it does not drop.
+    """
     readers = graph.readers_of(tensor)
     between = readers[0] if len(readers) == 1 and readers[0].op_type in CLIPPING else None
     if between is not None and tensor not in graph.outputs:

@@ -13,12 +13,13 @@ from onnx import TensorProto
 
 from edge_seg.export import tensorrt_support
 from edge_seg.export.graph import (
-    CONVOLUTIONS,
     QUANTIZERS,
+    WEIGHTED,
     Array,
     Graph,
     QuantParams,
     activations,
+    channel_axis,
     dequantized_constant,
     in_tail,
     is_constant,
@@ -173,7 +174,7 @@ def eight_bit_weights(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 
 def quantized_weights(graph: Graph, node: onnx.NodeProto, params: QuantParams) -> Array | None:
-    """A convolution's weights as they are stored or as its QuantizeLinear rounds them; None where that is not known."""
+    """A node's weights as they are stored or as its QuantizeLinear rounds them; None where that is not known."""
     values = graph.value(weight_source(graph, node))
     if values is None or not np.issubdtype(values.dtype, np.floating):
         return values
@@ -185,8 +186,8 @@ def quantized_weights(graph: Graph, node: onnx.NodeProto, params: QuantParams) -
 
 
 def weight_params(graph: Graph) -> Iterator[tuple[onnx.NodeProto, QuantParams]]:
-    """The convolutions with quantized weights, and those weights' parameters."""
-    for node in graph.of(*CONVOLUTIONS):
+    """The weighted nodes with quantized weights, and those weights' parameters."""
+    for node in graph.of(*WEIGHTED):
         dequantize = dequantized_constant(graph, node.input[1])
         if dequantize is not None and not in_tail(node):
             yield node, params_of(graph, dequantize)
@@ -231,8 +232,9 @@ def _adds_ones(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def per_tensor_weights(graph: Graph, goal: Goal) -> Iterator[Hit]:
-    """A convolution's weights have a scale for each output channel; a transposed one's for TensorRT have one."""
+    """Weights have a scale for each output channel; a transposed convolution's for TensorRT have one."""
     for node, params in weight_params(graph):
-        channels = graph.shapes.get(weight_source(graph, node), (1,))[0]
-        if node.op_type == "Conv" and params.scale is not None and params.scale.size == 1 and channels != 1:
+        axis, sizes = channel_axis(node), graph.shapes.get(weight_source(graph, node), ())
+        several = axis is not None and axis < len(sizes) and sizes[axis] != 1
+        if several and params.scale is not None and params.scale.size == 1:
             yield Hit(name_of(node), "one scale for all weights")

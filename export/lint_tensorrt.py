@@ -11,6 +11,7 @@ from edge_seg.export.graph import (
     Graph,
     activations,
     attribute_of,
+    channel_axis,
     in_tail,
     is_constant,
     name_of,
@@ -57,13 +58,14 @@ def per_channel_activations(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 
 def weight_axis(graph: Graph, goal: Goal) -> Iterator[Hit]:
-    """Scales of weights run along axis 0, the output channels; a transposed convolution has one scale."""
+    """Scales of weights run along the output channels; a transposed convolution has one scale."""
     for node, params in weight_params(graph):
         if params.scale is None or params.scale.size == 1:
             continue
-        if node.op_type == "ConvTranspose":
+        axis = channel_axis(node)
+        if axis is None:
             yield Hit(name_of(node), f"{params.scale.size} scales of a ConvTranspose")
-        elif params.axis not in (0, -len(graph.shapes[weight_source(graph, node)])):
+        elif params.axis not in (axis, axis - len(graph.shapes[weight_source(graph, node)])):
             yield Hit(name_of(node), f"scales along axis {params.axis}")
 
 

@@ -5,7 +5,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_seg.calib.qdq import Steps, channel_axis, quantize_weights, steps_for, weight_scales, write_qdq
+from edge_seg.calib.qdq import Steps, quantize_weights, steps_for, weight_scales, write_qdq
+from edge_seg.export.graph import channel_axis
 from edge_seg.export.target import TARGETS, Target, find_target
 from edge_seg.runners.ort_runner import untimed_options
 

@@ -65,6 +65,10 @@ CASES: dict[tuple[str, str], tuple[Make, Make]] = {
     ("resize-mode", TRT): (lambda nets: nets.resize(mode="cubic"), lambda nets: nets.resize(mode="linear")),
     ("integer-tail", TRT): (lambda nets: nets.named("tail/"), lambda nets: nets.named("tailor/")),
     ("float-convolution", TRT): (lambda nets: nets.float_weights(), clean),
+    ("float-matrix-product", X86): (
+        lambda nets: nets.behind([("MatMul", ["c", "k"], "y", {})], {"k": np.ones((8, 8), np.float32)}),
+        lambda nets: nets.behind([("MatMul", ["c", "c"], "y", {})]),  # attention's
+    ),
     ("not-quantized", TRT): (lambda nets: nets.one("Relu"), clean),
     ("int8-activations", X86): (lambda nets: nets.for_cpu(kind=np.int8), lambda nets: nets.for_cpu()),
     ("concat-scales", TRT): (lambda nets: nets.concat(0.1), lambda nets: nets.concat(0.05)),
