@@ -139,7 +139,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     return graph
 
 
-def opset_of(model: onnx.ModelProto) -> int:
+def opset_of(model: onnx.ModelProto | onnx.FunctionProto) -> int:
     """The opset of ONNX's own operators, 0 where there is none."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
@@ -161,7 +161,7 @@ def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
 
 
-def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def walk(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
     """All nodes, those within If and Loop too."""
     for node in graph.node:
         yield node

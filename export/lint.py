@@ -254,7 +254,7 @@ def find_goal(target: str, jetpack: str | None = None, tensorrt: str | None = No
 def lint(model: onnx.ModelProto, goal: Goal) -> list[Finding]:
     """What stands in the way of a model on a target, worst first; ModelError for a damaged graph.
 
-    Only the main graph is looked at, but for operators, which are looked for in If and Loop too.
+    Only the main graph is looked at, but for operators, which are looked for in If, Loop and functions too.
     """
     graph = read_graph(model)
     findings = [

@@ -24,6 +24,7 @@ from edge_seg.export.graph import (
     in_tail,
     is_constant,
     name_of,
+    opset_of,
     params_of,
     spread,
     type_name,
@@ -91,12 +92,26 @@ def ir_version(graph: Graph, goal: Goal) -> Iterator[Hit]:
 def operator(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Every operator is one that ONNX has in this opset and that the run-time has."""
     functions = {(function.domain, function.name) for function in graph.model.functions}
-    for node in walk(graph.model.graph):
-        if node.domain not in ("", "ai.onnx"):
-            if not _extension_is_known(node, functions, goal):
-                yield Hit(name_of(node), f"{node.domain}.{node.op_type}")
-        elif not onnx.defs.has(node.op_type, graph.opset) or _is_lacking(node, goal):
-            yield Hit(name_of(node), node.op_type)
+    for body, opset_inside, prefix in _bodies(graph.model):
+        for node in walk(body):
+            if node.domain not in ("", "ai.onnx"):
+                if not _extension_is_known(node, functions, goal):
+                    yield Hit(prefix + name_of(node), f"{node.domain}.{node.op_type}")
+            elif not onnx.defs.has(node.op_type, opset_inside) or _is_lacking(node, goal):
+                yield Hit(prefix + name_of(node), node.op_type)
+
+
+def _bodies(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto | onnx.FunctionProto, int, str]]:
+    """The main graph and each function that is called, with its own opset and what its nodes' names begin with."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    yield model.graph, opset_of(model), ""
+    waiting: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph]
+    while waiting:
+        for node in walk(waiting.pop()):
+            called = functions.pop((node.domain, node.op_type), None)
+            if called is not None:
+                yield called, opset_of(called), f"{called.name}/"
+                waiting.append(called)
 
 
 def _is_lacking(node: onnx.NodeProto, goal: Goal) -> bool:

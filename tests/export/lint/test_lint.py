@@ -231,29 +231,6 @@ def test_multiplications_are_counted_for_one_picture(nets: SimpleNamespace) -> N
     ] == [None]
 
 
-def test_operators_within_if_and_of_other_domains_are_looked_at() -> None:
-    model = onnx.parser.parse_model("""
-        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1, "mine" : 1]>
-        net (float[4] x, bool b) => (float[4] y) {
-            t = If (b) <
-                then_branch = yes () => (float[4] u) { u = Hardmax (x) },
-                else_branch = no () => (float[4] v) { v = Relu (x) }
-            >
-            g = com.microsoft.Gelu (t)
-            f = mine.Twice (g)
-            y = mine.Thrice (f)
-        }
-        <domain: "mine", opset_import: ["" : 17]> Twice (a) => (c) { c = Add (a, a) }""")
-
-    def lacking(target: str, version: str | None = None) -> list[str]:
-        found = lint(model, find_goal(target, tensorrt=version))
-        return sorted(finding.found for finding in found if finding.rule == "operator")
-
-    assert lacking(TRT, "8.5") == ["Hardmax", "com.microsoft.Gelu", "mine.Thrice", "mine.Twice"]
-    assert lacking(TRT, "10.3") == ["com.microsoft.Gelu", "mine.Thrice"]
-    assert lacking(X86) == ["mine.Thrice"]
-
-
 def truncate(model: onnx.ModelProto) -> None:
     model.graph.initializer[2].raw_data = b"abc"
 
