@@ -1,7 +1,7 @@
 """What a target will refuse, run in float or run slowly, told before it is deployed there."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import onnx
@@ -53,7 +53,7 @@ class Finding:
         return {**asdict(self), "where": list(self.where), "count": len(self.where)}
 
 
-TRT, ARM, NOVNNI, X86 = ("tensorrt",), ("onnxruntime-arm",), ("x86-novnni",), ("onnxruntime-x86", "x86-novnni")
+TRT, ARM, X86 = ("tensorrt",), ("onnxruntime-arm",), ("onnxruntime-x86", "x86-novnni")
 WRITE = "Write the file for this target from the FP32 model: edge-seg quantize MODEL --target {target.name}"
 KEEP_FLOAT = "Take the Q and DQ nodes out, or write the file again: edge-seg quantize MODEL --target {target.name}"
 
@@ -99,7 +99,6 @@ RULES = (
         *("eight-bit-weights", "refused", rules.eight_bit_weights),
         f"weights from -{rules.REDUCED_MOST} to {rules.REDUCED_MOST}: sums saturate without VNNI, and labels are wrong",
         WRITE,
-        NOVNNI,
     ),
     Rule(
         *("uint8-activations", "refused", rules.uint8_activations),
@@ -242,13 +241,17 @@ RULES = (
 def find_goal(target: str, jetpack: str | None = None, tensorrt: str | None = None) -> Goal:
     """The goal that a user names; for TensorRT the oldest version where none is named. ModelError for unknown names.
 
-    Of the two dialects of `openvino` it is that for CPUs, the first; `auto` is this machine's.
+    `openvino` is a target of its own, since it runs files of more than one dialect in INT8; `auto` is this machine's.
 
     >>> find_goal("tensorrt", "6.1").runtime
     'TensorRT 10.3'
+    >>> find_goal("openvino").label
+    'openvino'
     """
-    (found, *_), _ = targets_of(target)
-    return Goal(found, find_version(jetpack, tensorrt) if found.runtime == "tensorrt" else "")
+    (found, *_), runtime = targets_of(target)
+    if runtime == "openvino":
+        return Goal(replace(found, name="openvino", runtime=runtime))
+    return Goal(found, find_version(jetpack, tensorrt) if runtime == "tensorrt" else "")
 
 
 def lint(model: onnx.ModelProto, goal: Goal) -> list[Finding]:

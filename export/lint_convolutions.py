@@ -18,7 +18,7 @@ from edge_seg.export.graph import (
     params_of,
     weight_source,
 )
-from edge_seg.export.lint_rules import Goal, Hit
+from edge_seg.export.lint_rules import Goal, Hit, is_symmetric
 from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS, gates, is_wide
 
 INTEGERS = (TensorProto.UINT8, TensorProto.INT8)
@@ -29,7 +29,7 @@ CLOSE = 1e-6
 def float_convolution(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Input and weights of every convolution are quantized; for ONNX Runtime its output, too.
 
-    For TensorRT those of few channels and those of gates are in float on purpose.
+    In TensorRT's dialect those of few channels and those of gates are in float on purpose. OpenVINO reads it, too.
     """
     convolutions = [node for node in graph.of(*CONVOLUTIONS) if not in_tail(node)]
     total = sum(multiplications(graph, node) for node in convolutions)
@@ -49,7 +49,7 @@ def float_matrix_product(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 def _in_float(graph: Graph, goal: Goal, nodes: list[onnx.NodeProto]) -> Iterator[tuple[onnx.NodeProto, str]]:
     """Those of the weighted `nodes` of a quantized graph that are in float and not on purpose, and why."""
-    sparing = bool(goal.tensorrt)
+    sparing = bool(goal.tensorrt) or (goal.target.runtime == "openvino" and is_symmetric(graph))
     gated = gates(graph) if sparing else frozenset()
     for node in nodes if graph.is_quantized() else []:
         found = _what_is_float(graph, node, goal)
@@ -66,8 +66,8 @@ def _what_is_float(graph: Graph, node: onnx.NodeProto, goal: Goal) -> str:
     floats = [name for name, quantized in sides.items() if not quantized]
     if floats:
         return f"float {' and '.join(floats)}"
-    free = goal.tensorrt or (node.op_type not in CONVOLUTIONS and not _is_clipped_inside(graph, node.output[0]))
-    return "" if free else _what_is_float_behind(graph, node.output[0])
+    free = node.op_type not in CONVOLUTIONS and not _is_clipped_inside(graph, node.output[0])
+    return "" if free or goal.target.runtime != "onnxruntime" else _what_is_float_behind(graph, node.output[0])
 
 
 def _is_clipped_inside(graph: Graph, tensor: str) -> bool:

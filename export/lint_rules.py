@@ -32,6 +32,7 @@ from edge_seg.export.graph import (
     weight_source,
 )
 from edge_seg.export.target import Target
+from edge_seg.runners.contract import OPSETS
 
 ORT_MOST_OPSET, ORT_MOST_IR = 22, 10
 """Of ONNX Runtime 1.22, the oldest that pyproject.toml allows; it says both itself when it refuses a file."""
@@ -50,6 +51,8 @@ class Goal:
     @property
     def most_opset(self) -> int:
         """The newest opset that the run-time reads."""
+        if self.target.runtime == "openvino":
+            return OPSETS[-1]  # it reads newer ones, but no deployable graph has them
         return tensorrt_support.MOST_OPSET[self.tensorrt] if self.tensorrt else ORT_MOST_OPSET
 
     @property
@@ -60,7 +63,9 @@ class Goal:
         >>> Goal(find_target("tensorrt"), "10.3").runtime, Goal(find_target("onnxruntime-arm")).runtime
         ('TensorRT 10.3', 'ONNX Runtime')
         """
-        return f"TensorRT {self.tensorrt}" if self.tensorrt else "ONNX Runtime"
+        if self.tensorrt:
+            return f"TensorRT {self.tensorrt}"
+        return "OpenVINO" if self.target.runtime == "openvino" else "ONNX Runtime"
 
     @property
     def label(self) -> str:
@@ -182,7 +187,7 @@ def double_quantization(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 def eight_bit_weights(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Weights of 7 bits, where sums of two products saturate at 2^15."""
-    for node, params in weight_params(graph):
+    for node, params in weight_params(graph) if goal.target.weight_bits < 8 else ():
         values = quantized_weights(graph, node, params)
         if values is not None and np.abs(values.astype(np.int64)).max(initial=0) > REDUCED_MOST:
             yield Hit(name_of(node), "weights of 8 bits")
@@ -222,6 +227,13 @@ def _activations_of(graph: Graph, kind: int) -> Iterator[Hit]:
     for node in activations(graph):
         if params_of(graph, node).type == kind and not _is_converted(graph, node):
             yield Hit(node.input[0], f"{type_name(kind)} activations")
+
+
+def is_symmetric(graph: Graph) -> bool:
+    """True for a file in TensorRT's dialect: each activation that has a Q is int8 with zero point 0."""
+    found = [params_of(graph, node) for node in activations(graph) if node.op_type == "QuantizeLinear"]
+    zeros = [one.type == TensorProto.INT8 and one.zero_point is not None and not one.zero_point.any() for one in found]
+    return bool(zeros) and all(zeros)
 
 
 def _is_converted(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -177,3 +177,13 @@ def test_lint_refuses_nothing_that_is_written_for_its_target(name: str, tiny_mod
 
     assert not [finding for finding in findings if finding.severity == "refused"]
     assert "uint8-activations" not in {finding.rule for finding in findings}
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-x86", "tensorrt"])
+def test_lint_finds_nothing_in_either_file_that_openvino_may_get(
+    name: str, tiny_model: Path, ranges: Ranges, cpu_flags: Callable[[str], None]
+) -> None:
+    cpu_flags("fpu sse4_2 avx avx2 avx_vnni")
+    written = to_int8(open_fp32(tiny_model), ranges.chosen("min-max"), find_target(name))
+
+    assert lint(written, find_goal("openvino")) == []

@@ -1,6 +1,7 @@
 """What --target, --jetpack and --tensorrt name."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -40,6 +41,15 @@ def test_other_goals_are_told() -> None:
         find_goal("tpu")
 
 
-def test_targets_are_those_of_quantize() -> None:
-    assert find_goal("openvino").target == targets_of("openvino")[0][0] != TARGETS["tensorrt"]
-    assert find_goal("auto").target == target_here()
+@pytest.mark.parametrize(("flags", "bits"), [("fpu avx2", 7), ("fpu avx2 avx_vnni", 8)])
+def test_openvino_has_the_bits_of_this_cpu(flags: str, bits: int, cpu_flags: Callable[[str], None]) -> None:
+    cpu_flags(flags)
+
+    assert find_goal("openvino").target.weight_bits == bits
+    assert find_goal("openvino").target.name not in TARGETS
+
+
+def test_auto_is_what_quantize_writes_for() -> None:
+    here = find_goal("openvino" if targets_of("auto")[1] == "openvino" else target_here().name)
+
+    assert find_goal("auto") == here
