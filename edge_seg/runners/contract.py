@@ -50,9 +50,25 @@ def check_contract(model: onnx.ModelProto, name: str) -> ModelSpec:
     spec = parse_spec(metadata[METADATA_KEY])
     height, width = spec.height, spec.width
     expected = f"image: uint8 [N, {height}, {width}, 3] -> labels: uint8 [N, {height}, {width}]"
-    if found != expected:
-        raise ModelError(f"{name} keeps another contract.\n  found:    {found}\n  expected: {expected}")
+    open_sizes = _open_sizes(model.graph)
+    if found != expected or open_sizes:
+        advice = "\n" + _fixed_sizes_advice(open_sizes, spec) if open_sizes else ""
+        raise ModelError(f"{name} keeps another contract.\n  found:    {found}\n  expected: {expected}{advice}")
     return spec
+
+
+def _open_sizes(graph: onnx.GraphProto) -> list[str]:
+    """The sizes of inputs and outputs that are not fixed, but for the first, N. The name of one may be a number."""
+    shapes = [value.type.tensor_type.shape for value in (*graph.input, *graph.output)]
+    return [_describe_size(size) for shape in shapes for size in shape.dim[1:] if not size.HasField("dim_value")]
+
+
+def _fixed_sizes_advice(open_sizes: list[str], spec: ModelSpec) -> str:
+    size = f"--size {spec.width}x{spec.height}"
+    return (
+        f"{', '.join(dict.fromkeys(open_sizes))} is dynamic; height and width must be fixed. Export it again: "
+        f"edge-seg export CHECKPOINT.pt {size}, or of another tool's net: edge-seg adopt NET.onnx {size}"
+    )
 
 
 def write_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
@@ -80,8 +96,14 @@ def _describe(values: "onnx.protobuf.RepeatedCompositeFieldContainer[onnx.ValueI
 
 
 def _describe_one(tensor: onnx.TypeProto.Tensor) -> str:
-    dims = ["N" if d.dim_param else str(d.dim_value) for d in tensor.shape.dim]
+    dims = [_describe_size(size) for size in tensor.shape.dim]
+    if tensor.shape.dim and tensor.shape.dim[0].dim_param:
+        dims[0] = "N"  # whatever its name
     return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()} [{', '.join(dims)}]"
+
+
+def _describe_size(size: onnx.TensorShapeProto.Dimension) -> str:
+    return str(size.dim_value) if size.HasField("dim_value") else size.dim_param or "?"
 
 
 def check_images(images: UInt8Array, spec: ModelSpec) -> None:
