@@ -16,6 +16,26 @@ FULL = WEIGHTED | CLIPPING | {"Add", "Concat", "MaxPool", "AveragePool", "Global
 
 POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 
+BY_VALUE = frozenset(
+    {
+        "Add",
+        "Clip",
+        "Div",
+        "Erf",
+        "Exp",
+        "HardSigmoid",
+        "Mul",
+        "Neg",
+        "Pow",
+        "Relu",
+        "Sigmoid",
+        "Softplus",
+        "Sub",
+        "Tanh",
+    }
+)
+"""What activation functions are made of."""
+
 Edge = tuple[str, int]
 """A node's name and the place of one of its inputs."""
 
@@ -116,6 +136,7 @@ def _minimal(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Place
     ]
     names = frozenset(node.name for node in weighted)
     edges = {(node.name, 0) for node in weighted}
+    products = _products(graph, known, names)
     tensors: set[str] = set()
     alike = []
     for node in graph.nodes:
@@ -132,7 +153,41 @@ def _minimal(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Place
             tensors.add(node.output[0])
             if node.op_type == "Concat":
                 alike.append(frozenset({*(node.input[place] for place in inputs), node.output[0]}))
+        elif node.name in products:
+            edges |= {(node.name, place) for place in (0, 1)}
     return Placement(frozenset(edges), frozenset(tensors), names, _joined(alike))
+
+
+def _products(graph: Graph, known: frozenset[str], quantized: frozenset[str]) -> frozenset[str]:
+    """Names of the Muls of two tensors with a range that a quantized node comes after: maps of attention, fusions.
+
+    Not of gates of the whole picture, which stay in float, nor of pieces of an activation function: x times its own
+    Sigmoid is one kernel with its convolution. What comes after the last quantized node are logits.
+    """
+    gated, leading, found = gates(graph), set[str](), set[str]()
+    for node in reversed(graph.nodes):
+        if node.name in quantized or not leading.isdisjoint(node.output):
+            leading.update(node.input)
+            factors = set(node.input)
+            if node.op_type == "Mul" and factors <= known - gated and not _is_function(graph, node):
+                found.add(node.name)
+    return frozenset(found)
+
+
+def _is_function(graph: Graph, product: onnx.NodeProto) -> bool:
+    """Whether one factor is made of the other and constants alone, value by value."""
+    one, other = product.input
+    return one in _made_of(graph, other) or other in _made_of(graph, one)
+
+
+def _made_of(graph: Graph, tensor: str) -> set[str]:
+    """A tensor and all that operators by value make of it and constants."""
+    found = {tensor}
+    for node in graph.nodes:
+        data = {name for name in node.input if name and name not in graph.constants}
+        if node.op_type in BY_VALUE and data and data <= found:
+            found.update(node.output)
+    return found
 
 
 def _identity(graph: Graph, node: onnx.NodeProto, quantized: frozenset[str]) -> list[int]:

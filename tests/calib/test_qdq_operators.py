@@ -7,6 +7,7 @@ from onnx import numpy_helper
 
 from edge_seg.calib.qdq import Steps, quantize_weights, steps_for, weight_scales, write_qdq
 from edge_seg.export.graph import channel_axis
+from edge_seg.export.lint import find_goal, lint
 from edge_seg.export.target import TARGETS, Target, find_target
 from edge_seg.runners.ort_runner import untimed_options
 
@@ -72,6 +73,7 @@ BODIES = {
     "pools": f"m = MaxPool{POOL}(x) a = AveragePool{POOL}(m) y = Conv(a, w, b)",
     "transposed": "c = ConvTranspose(x, w, b) y = Relu(c)",
     "gate": "g = GlobalAveragePool(x) c = Conv(g, w, b) h = Sigmoid(c) m = Mul(x, h) y = Conv(m, w, b)",
+    "attention": "c = Conv(x, w, b) h = Sigmoid(c) m = Mul(x, h) y = Conv(m, w, b)",
     "shared weights": "c = Conv(x, w, b) r = Relu(c) y = Conv(r, w, b)",
     "unnamed residual": "c = Conv(x, w, b) r = Relu(c) d = Conv(r, w) a = Add(d, x) y = Relu(a)",
 }
@@ -130,6 +132,33 @@ def test_tensorrt_gets_a_gate_in_float() -> None:
 
     assert [list(nodes[name].input) for name in "gcdm"] == [["x"], ["g", "w", "b"], ["r", "w", "b"], ["x", "h"]]
     assert [node.input[0] for node in nodes.values() if node.op_type == "QuantizeLinear"] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("body", "factors"),
+    [
+        ("c = Conv(x, w, b) h = Sigmoid(c) m = Mul(x, h) y = Conv(m, w, b)", "xh"),
+        ("c = Conv(x, w, b) d = Conv(x, w) m = Mul(c, d) r = Relu(m) y = Conv(r, w, b)", "cd"),
+        ("c = Conv(x, w, b) h = Sigmoid(c) m = Mul(c, h) y = Conv(m, w, b)", ""),  # SiLU
+        ("c = Conv(x, w, b) p = Add(c, six) h = Clip(p, zero, six) m = Mul(h, c) y = Conv(m, w, b)", ""),  # hard swish
+        ("c = Conv(x, w, b) m = Mul(c, six) y = Conv(m, w, b)", ""),
+        ("c = Conv(x, w, b) h = Sigmoid(c) d = Conv(x, w) y = Mul(d, h)", ""),  # logits
+    ],
+)
+def test_tensorrt_gets_a_product_in_8_bits(body: str, factors: str) -> None:
+    """Both factors, each by one pair of Q and DQ, but where the product is an activation function or the output."""
+    model = tiny_graph(body)
+    spans = dict.fromkeys("xcdhpmry", (-4.0, 4.0))
+
+    written = write_qdq(model, spans, TENSORRT)
+
+    (product,) = (node for node in written.graph.node if node.op_type == "Mul")
+    (before,) = (node for node in model.graph.node if node.op_type == "Mul")
+    expected = [f"{name}_DequantizeLinear_Output" if name in factors else name for name in before.input]
+    assert list(product.input) == expected
+    quantized = [node.input[0] for node in written.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(quantized) == len(set(quantized))
+    assert {finding.rule for finding in lint(written, find_goal("tensorrt", tensorrt="10.3"))} <= {"opset"}
 
 
 def test_a_concat_for_tensorrt_has_one_scale() -> None:
