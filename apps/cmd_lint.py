@@ -28,8 +28,8 @@ def lint(
     target: Annotated[
         str,
         typer.Option(
-            help="openvino (in its dialect for CPUs), onnxruntime-x86, x86-novnni, onnxruntime-arm, tensorrt, or auto: "
-            "this machine."
+            help="openvino (files of either of its dialects), onnxruntime-x86, x86-novnni, onnxruntime-arm, tensorrt, "
+            "or auto: this machine."
         ),
     ],
     jetpack: Annotated[
