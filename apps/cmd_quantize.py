@@ -130,9 +130,7 @@ def _write(source: Path, out: Path, *, data: str | None, ranges: Path | None, ru
     check_replayable(rung)
     graph = float_graph(open_fp32(source), rung)
     found = read_ranges(ranges, graph) if ranges else observe_data(graph, str(data), images)
-    target = choose_target(
-        graph, found, rung.target, on_skipped=lambda note: print(f"Skipped: {note}", file=sys.stderr)
-    )
+    target = choose_target(graph, found, rung, on_skipped=lambda note: print(f"Skipped: {note}", file=sys.stderr))
     rung = replace(rung, target=target)
     spec = write_int8(source, out, found, rung)
     print(

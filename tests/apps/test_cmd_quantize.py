@@ -1,5 +1,6 @@
 """`edge-seg calib observe` and `edge-seg quantize`: ranges once, files for each target, no data the second time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
-from edge_seg.calib.ranges import read_ranges
+from edge_seg.calib.ranges import read_ranges, write_ranges
 from edge_seg.errors import DataError, EdgeSegError, ModelError
 
 SET = "drive:seed=3,frames=12,size=96x72"
@@ -70,6 +71,21 @@ def test_floats_for_tensorrt_in_fp16(tiny_model: Path, tmp_path: Path) -> None:
     scales = {node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     types = {t.data_type for t in model.graph.initializer if t.name in scales}
     assert (types, model.opset_import[0].version) == ({onnx.TensorProto.FLOAT16}, 19)
+
+
+@pytest.mark.parametrize("target", [(), ("--target", "openvino"), ("--target", "tensorrt", "--float", "fp16")])
+def test_ranges_of_one_method_serve_every_target(target: tuple[str, ...], tiny_model: Path, tmp_path: Path) -> None:
+    """As a training with `--qat --method mse` keeps them."""
+    pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
+    whole, kept, out = (tmp_path / name for name in ("r.json", "mse.json", "q.onnx"))
+    invoke("calib", "observe", tiny_model, "--data", SET, "--images", 8, "--out", whole)
+    found = read_ranges(whole)
+    tensors = {name: {way: of[way] for way in ("mse", "mse-symmetric")} for name, of in found.tensors.items()}
+    write_ranges(kept, replace(found, tensors=tensors))
+
+    invoke("quantize", tiny_model, "--ranges", kept, "--method", "mse", *target, "--out", out)
+
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
 
 
 @pytest.mark.parametrize(
