@@ -19,6 +19,7 @@ from edge_seg.calib.speed import CLEARLY_FASTER, compare_speed
 from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.float_ends import use_float_ends
+from edge_seg.export.graph import check_inside
 from edge_seg.export.target import Target, find_target, target_here, targets_of
 from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS
 from edge_seg.export.to_fp16 import to_fp16
@@ -163,9 +164,13 @@ def check_int8(graph: onnx.ModelProto, target: Target) -> None:
 
 
 def open_fp32(path: Path) -> onnx.ModelProto:
-    """The model at `path`; ModelError where it keeps another contract, is quantized already or not of FP32."""
+    """The model at `path`.
+
+    ModelError where it keeps another contract, has weights in another file, is quantized already or not of FP32.
+    """
     model = load_onnx(path)
     check_contract(model, str(path))
+    check_inside(model, str(path))
     other = fp32_name(path)
     advice = f"Give the FP32 file{'' if other is None else f', {other}'}."
     for node in model.graph.node:
