@@ -9,7 +9,7 @@ import typer
 
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cmd_export import check_out
-from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates
+from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, remove_stale
 from edge_seg.errors import SinkError
 from edge_seg.files import same_file
 
@@ -70,6 +70,7 @@ def quantize(
             raise typer.BadParameter("--json and --sensitivity belong to gates. Add --max-drop or --min-speedup.")
         wanted = read_rung(rung) if rung else asked
         _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
+        remove_stale(path, kept=[given for given in (ranges, rung) if given is not None])
         return
     if data is None or rung is not None or asked != Rung(target):
         raise typer.BadParameter(

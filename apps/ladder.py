@@ -1,13 +1,15 @@
 """`edge-seg quantize` behind gates: the pictures for both of its ends, the ladder as a table, and what is written."""
 
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edge_seg.files import write_whole
+from edge_seg.files import errors_of, same_file, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -132,12 +134,30 @@ def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
     if ladder.chosen.rung is not None and ladder.ranges is not None:
         ranges, rung = files_beside(out)
         files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
-    for path, content in reversed(files.items()):  # the artefact last: where it is, all is
-        write_whole(path, content)
-    for path in files_beside(out):
-        if path not in files:  # of an earlier run: they would tell of another file
-            path.unlink(missing_ok=True)
+    _write_together(files)
+    remove_stale(out, kept=list(files))
     return list(files)
+
+
+def _write_together(files: dict[Path, bytes]) -> None:
+    """Write each to a temporary name, and rename them when all are written, the first of `files` first."""
+    with ExitStack() as stack:
+        for path, content in reversed(files.items()):  # a stack ends with what it began with
+            temporary = stack.enter_context(written_whole(path))
+            with errors_of(path):
+                temporary.write_bytes(content)
+
+
+def remove_stale(out: Path, kept: Sequence[Path]) -> None:
+    """Remove ranges and rung beside `out`, both of an earlier ladder, but for those in `kept`, and say so.
+
+    They would tell of another file. One alone is not the ladder's, and stays.
+    """
+    beside = files_beside(out)
+    for path in beside if all(path.is_file() for path in beside) else ():
+        if not any(same_file(path, other) for other in kept):
+            path.unlink(missing_ok=True)
+            print(f"Removed {path}, which told of an earlier {out.name}.", file=sys.stderr)
 
 
 def _line(step: "Step") -> str:
