@@ -8,8 +8,7 @@ import typer
 
 from edge_seg.apps import cmd_cache, cmd_sensitivity
 from edge_seg.apps.calibration_data import check_calibration_data
-from edge_seg.errors import SinkError
-from edge_seg.files import check_path, same_file
+from edge_seg.files import check_writable, same_file
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -111,8 +110,7 @@ def _check_manifest(out: Path) -> None:
     """Before any work: wrong usage for another suffix, SinkError where no file can be written."""
     if out.suffix != ".json":
         raise typer.BadParameter(f"--out {out}: expected a name ending in .json.")
-    if not check_path(out, SinkError).parent.is_dir():
-        raise SinkError(f"{out} cannot be written: {out.parent} is no folder. Type: mkdir -p {out.parent}")
+    check_writable(out)
 
 
 def images_tables(selection: "Selection", name: str) -> "Group":

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
 from edge_seg.calib.ranges import read_ranges, write_ranges
-from edge_seg.errors import DataError, EdgeSegError, ModelError
+from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError
 
 SET = "drive:seed=3,frames=12,size=96x72"
 
@@ -134,6 +134,7 @@ def test_wrong_usage_is_told(arguments: tuple[str, ...], message: str, tiny_mode
         (("quantize", "MODEL", "--ranges", "few.json"), DataError, "'x', which the model has not"),
         (("quantize", "edge-seg-s-fp32", "--ranges", "r.json"), DataError, "observed on another model"),
         (("calib", "observe", "INT8", "--data", SET, "--out", "new.json"), ModelError, "quantized already"),
+        (("calib", "observe", "MODEL", "--data", "nowhere:", "--out", "DIR"), SinkError, "it is a folder"),
         (("calib", "observe", "MODEL", "--data", "drive:frames=3", "--out", "new.json"), DataError, "too few"),
     ],
 )
@@ -150,7 +151,9 @@ def test_bad_input_is_told_and_nothing_written(
     invoke("calib", "observe", tiny_model, "--data", SET, "--images", 8, "--out", "r.json")
     text = Path("r.json").read_text().partition('"tensors"')[0] + '"tensors": {"x": {"mse": [0, 1]}}}'
     Path("few.json").write_text(text)
-    names = {"MODEL": str(tiny_model), "INT8": str(tiny_int8_model)}
+    folder = tmp_path.parent / f"{tmp_path.name}.json"
+    folder.mkdir()
+    names = {"MODEL": str(tiny_model), "INT8": str(tiny_int8_model), "DIR": str(folder)}
 
     with pytest.raises(kind, match=message):
         CliRunner().invoke(app, [names.get(a, a) for a in arguments], catch_exceptions=False)
