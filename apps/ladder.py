@@ -190,7 +190,9 @@ def ladder_table(ladder: "Ladder", written: list[Path], source: Path) -> "Group"
 
 def _conclusion(ladder: "Ladder", written: list[Path], source: Path) -> str:
     if ladder.chosen is None:
-        return "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
+        told = "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
+        only_tensorrt = {step.rung.target for step in ladder.steps if step.rung is not None} == {"tensorrt"}
+        return f"{told}. Or without INT8: edge-seg build {source} --precision fp16" if only_tensorrt else told
     if ladder.chosen.rung is None:
         file = f"{written[0]} is its copy" if written else "Nothing is written"
         line = f"edge-seg run --model {(written or [source])[0]} --runtime {ladder.chosen.runtime}"

@@ -208,6 +208,21 @@ def test_a_manifest_is_not_replaced_by_its_ranges(tiny_model: Path, tmp_path: Pa
     assert manifest.read_bytes() == before
 
 
+@pytest.mark.parametrize(("target", "offered"), [("tensorrt", True), ("onnxruntime-x86", False)])
+def test_where_int8_fails_fp16_is_offered_to_tensorrt_alone(
+    target: str, offered: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Step("INT8", Rung(target), "onnxruntime", 0.5, 0.1, {"Road": 0.1}, None, ("loses 0.1000 mIoU",))
+    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: Ladder((step,)))
+    monkeypatch.setenv("COLUMNS", "400")
+
+    arguments = ["quantize", str(tiny_model), "--target", target, *LOOSE[2:], "--out", str(tmp_path / "t.onnx")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    assert result.exit_code == 1
+    assert (f"Or without INT8: edge-seg build {tiny_model} --precision fp16" in result.stdout) == offered
+
+
 def bf16_ladder(content: bytes) -> Ladder:
     """One that ends with the FP32 file."""
     step = Step("FP32 file on openvino-bf16", None, "openvino-bf16", 0.5, 0.0, {"Road": 0.0}, None, ())
