@@ -73,13 +73,12 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     from edge_seg.calib.ladder import climb
     from edge_seg.calib.order import order_by_agreement
     from edge_seg.calib.quantize import open_fp32
-    from edge_seg.calib.sensitivity import layers_in
-    from edge_seg.calib.sensitivity_run import runtime_for
+    from edge_seg.calib.sensitivity_run import runtime_of
     from edge_seg.calib.speed import ROUNDS
     from edge_seg.export.target import is_timed_here, targets_of
 
     model = open_fp32(source)
-    known = None if wish.sensitivity is None else list(layers_in(wish.sensitivity, model).values())
+    known = None if wish.sensitivity is None else _known_order(wish.sensitivity, model, wish.target)
     calibration, pictures, gate = _pictures(model, data, wish.images)
     targets, runtime = targets_of(wish.target)
     with progress("calibrate", None) as step:
@@ -91,12 +90,27 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
             gate,
             gates,
             targets=[found.name for found in targets],
-            runtime=runtime_for(targets[0]) if runtime == "tensorrt" else runtime,
+            runtime=runtime_of(wish.target),
             shorter=BF16 if runtime == "openvino" else None,
             rounds=ROUNDS if is_timed_here(wish.target) else None,
             order=lambda rung: known or order_by_agreement(builder, rung, first),
             tell=lambda found: print(_line(found), file=sys.stderr),
         )
+
+
+def _known_order(path: Path, model: "onnx.ModelProto", target: str) -> "list[tuple[str, ...]]":
+    """The nodes of each layer, worst first, from a file of --sensitivity; a warning where it is of another target."""
+    from edge_seg.calib.sensitivity import layers_in, target_in
+    from edge_seg.export.target import targets_of
+
+    found, measured = list(layers_in(path, model).values()), target_in(path)
+    if measured is not None and measured not in [dialect.name for dialect in targets_of(target)[0]]:
+        print(
+            f"Warning: {path} was measured for {measured}, not for {target}, where other layers may cost most. "
+            f"Measure there: edge-seg calib sensitivity MODEL --data ... --target {target}",
+            file=sys.stderr,
+        )
+    return found
 
 
 def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, list[UInt8Array], Subset]":

@@ -12,6 +12,7 @@ from edge_seg.apps.cli import app
 from edge_seg.apps.ladder import files_beside
 from edge_seg.calib.gates import Step
 from edge_seg.calib.ladder import Ladder
+from edge_seg.calib.placement import name_nodes
 from edge_seg.calib.ranges import Ranges
 from edge_seg.calib.rung import Rung, read_rung
 from edge_seg.errors import DataError, SinkError
@@ -262,3 +263,19 @@ def test_a_sensitivity_of_another_model_ends_before_any_work(tiny_model: Path, t
     arguments = ["quantize", str(tiny_model), "--data", "nowhere:", "--max-drop", "1", "--sensitivity", str(path)]
     with pytest.raises(DataError, match=r"s\.toml was measured on another model"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("target", "warned"), [("tensorrt", True), ("onnxruntime-x86", False)])
+def test_a_sensitivity_of_another_target_is_warned_of(
+    target: str, warned: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.toml"
+    model = onnx.load(tiny_model)
+    name_nodes(model)
+    path.write_text(f'target = "{target}"\n[[layer]]\nname = "{model.graph.node[-1].name}"\n')
+    arguments = ["quantize", str(tiny_model), *LOOSE, "--sensitivity", str(path), "--data", "nowhere:"]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert isinstance(result.exception, DataError)  # of the data set, which comes next
+    assert (f"{path} was measured for tensorrt, not for onnxruntime-x86" in result.stderr) == warned
