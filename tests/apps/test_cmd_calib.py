@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from edge_seg.apps.calibration_data import check_calibration_data
@@ -93,6 +94,13 @@ UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata
         (["camvid:CamVid/train", "films/test"], "test"),
         (["union:test.toml"], "test"),
         (["union:outer.toml"], "test"),
+        (["S/test/*.png"], "test"),
+        (["S/test/a.png"], "test"),
+        (["S/./test/."], "test"),
+        (["mine"], "test"),
+        (["folder:S/testing"], "test"),
+        (["folder:S/valid"], "val"),
+        (["S/validation/"], "val"),
     ],
 )
 @pytest.mark.parametrize(
@@ -102,6 +110,8 @@ def test_what_tells_the_result_is_not_calibrated_on(
     command: str, uris: list[str], split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("S/test").mkdir(parents=True)
+    Path("mine").symlink_to("S/test")
     Path("test.toml").write_text(UNION.format("test"))
     Path("outer.toml").write_text('classes = "c.csv"\n[[set]]\ndata = "union:test.toml"\n')
     given = uris if "images" in command else uris[-1:]
@@ -113,6 +123,17 @@ def test_what_tells_the_result_is_not_calibrated_on(
     assert f"what is learned or chosen on {split} cannot be measured there" in " ".join(
         result.output.replace("│", " ").split()
     )
+
+
+@pytest.mark.parametrize("uri", [".", "*.png", "folder:", "camvid:."])
+def test_within_a_folder_called_test_nothing_is_calibrated_on(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test").mkdir()
+    monkeypatch.chdir(tmp_path / "test")
+
+    with pytest.raises(typer.BadParameter, match="chosen on test cannot be measured there"):
+        check_calibration_data(uri)
 
 
 def test_val_beside_train_is_not_val_alone(tmp_path: Path) -> None:
