@@ -50,12 +50,15 @@ def images(
 
     _check_manifest(out)
     check_calibration_data(*data)
+    _check_model(model)
     plan = plan_images(data, count, seed=seed)
     with progress("calib images", plan.candidates) as step:
         selection = pick_images(plan, model=model, on_image=step)
     write_manifest(out, selection.manifest)
     for warning in selection.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if model is None:
+        print("Domain not checked, nor classes: give --model.", file=sys.stderr)
     print_report(selection.to_dict(), images_tables(selection, str(out)), as_json=as_json)
 
 
@@ -90,6 +93,15 @@ def observe(
         f"--ranges {out}",
         file=sys.stderr,
     )
+
+
+def _check_model(model: str | None) -> None:
+    """ModelError for an ONNX file that is no FP32 model: its labels are what the set is to be calibrated for."""
+    from edge_seg.calib.quantize import open_fp32
+    from edge_seg.weights import find_model
+
+    if model is not None and find_model(model).suffix == ".onnx":
+        open_fp32(find_model(model))
 
 
 def _observe_manifest(model: Path, path: Path) -> "Ranges":

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
-from edge_seg.errors import EdgeSegError
+from edge_seg.errors import EdgeSegError, ModelError
 
 DRIVE = "drive:seed=3,frames=60,size=96x72"
 
@@ -39,6 +39,20 @@ def test_a_set_is_picked_written_and_reported(tmp_path: Path) -> None:
     assert (report["classes"], report["mirror_agreement"]) == ({}, None)
     assert report["warnings"] == ["12 pictures are few. Better give 100 or more: --images 120"]
     assert "Warning: 12 pictures are few." in done.stderr
+
+
+def test_an_int8_file_is_no_model_to_pick_by(tiny_int8_model: Path, tmp_path: Path) -> None:
+    arguments = ["--data", "nowhere", "--model", str(tiny_int8_model), "--out", str(tmp_path / "c.json")]
+    with pytest.raises(ModelError, match=r"quantized already\. Give the FP32 file"):
+        CliRunner().invoke(app, ["calib", "images", *arguments], catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_model_the_domain_is_said_to_be_unchecked(tiny_model: Path, tmp_path: Path) -> None:
+    common = ["--data", DRIVE, "--images", 8, "--out", tmp_path / "calib.json"]
+
+    assert "Domain not checked, nor classes: give --model." in invoke(*common).stderr
+    assert "Domain not checked" not in invoke(*common, "--model", tiny_model).stderr
 
 
 def test_the_same_command_writes_the_same_file(tmp_path: Path) -> None:
