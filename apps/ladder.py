@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.files import errors_of, same_file, written_whole
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from edge_seg.calib.gates import Gates, Step
     from edge_seg.calib.ladder import Ladder
     from edge_seg.data.subset import Subset
-    from edge_seg.types import UInt8Array
+    from edge_seg.spec import ModelSpec
+    from edge_seg.types import Dataset, UInt8Array
 
 GATE_IMAGES = 200
 """Most pictures that accuracy is judged by."""
@@ -37,13 +39,14 @@ ORDER_IMAGES = 6
 class Wish:
     """What a ladder is asked for besides its gates.
 
-    `images` to calibrate on; `sensitivity` is the file that gives the order of the layers; with `copy_fp32` the FP32
-    file is copied where it is the result itself.
+    `images` of the data set to calibrate on, or the pictures of a `manifest`; `sensitivity` is the file that gives the
+    order of the layers; with `copy_fp32` the FP32 file is copied where it is the result itself.
     """
 
     target: str
     images: int
     sensitivity: Path | None
+    manifest: Path | None
     copy_fp32: bool
 
 
@@ -79,7 +82,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
 
     model = open_fp32(source)
     known = None if wish.sensitivity is None else _known_order(wish.sensitivity, model, wish.target)
-    calibration, pictures, gate = _pictures(model, data, wish.images)
+    calibration, pictures, gate = _pictures(model, data, wish)
     targets, runtime = targets_of(wish.target)
     with progress("calibrate", None) as step:
         builder = Builder(model, pictures, calibration, on_image=step)
@@ -113,16 +116,25 @@ def _known_order(path: Path, model: "onnx.ModelProto", target: str) -> "list[tup
     return found
 
 
-def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, list[UInt8Array], Subset]":
+def _pictures(model: "onnx.ModelProto", data: str, wish: Wish) -> "tuple[str, list[UInt8Array], Subset]":
     """The name of what is calibrated on, its pictures, and the labelled pictures to judge by."""
-    from edge_seg.calib.images import calibration_images
-    from edge_seg.calib.split import split
     from edge_seg.data import open_dataset
     from edge_seg.evaluate import check_classes
     from edge_seg.runners.contract import check_contract
 
     dataset, spec = open_dataset(data), check_contract(model, "the model")
     check_classes(spec.class_names, dataset.class_names, dataset.name)
+    found = _parted(dataset, spec, wish.images) if wish.manifest is None else _picked(dataset, spec, wish.manifest)
+    if len(found[2]) < FEW_JUDGED:
+        print(f"{len(found[2])} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
+    return found
+
+
+def _parted(dataset: "Dataset", spec: "ModelSpec", images: int) -> "tuple[str, list[UInt8Array], Subset]":
+    """Both of the labelled set."""
+    from edge_seg.calib.images import calibration_images
+    from edge_seg.calib.split import split
+
     calibration, gate, halved = split(dataset, images, GATE_IMAGES)
     print(f"{calibration.name}; {gate.name}", file=sys.stderr)
     if halved:
@@ -131,9 +143,25 @@ def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, l
             "drive may calibrate and judge, and losses look smaller. Name them SEQUENCE_NUMBER, of several sequences.",
             file=sys.stderr,
         )
-    if len(gate) < FEW_JUDGED:
-        print(f"{len(gate)} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
     return calibration.name, list(calibration_images(calibration, spec, len(calibration))), gate
+
+
+def _picked(dataset: "Dataset", spec: "ModelSpec", path: Path) -> "tuple[str, list[UInt8Array], Subset]":
+    """Those of a manifest, and of the labelled set those of other sequences."""
+    from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
+    from edge_seg.calib.split import split_off
+
+    manifest = read_manifest(path)
+    check_calibration_data(*manifest.sources)
+    gate, named = split_off(dataset, manifest, GATE_IMAGES)
+    print(f"{path}, {len(manifest.pictures)} pictures to calibrate on; {gate.name}", file=sys.stderr)
+    if not named:
+        print(
+            f"Warning: names of {dataset.name} tell no sequences. Drives that {path} has pictures of may judge, and "
+            "losses look smaller. Name them SEQUENCE_NUMBER.",
+            file=sys.stderr,
+        )
+    return manifest_hash(manifest), list(manifest_images(manifest, spec)), gate
 
 
 def files_beside(out: Path) -> tuple[Path, Path]:

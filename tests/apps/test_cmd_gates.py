@@ -12,10 +12,11 @@ from edge_seg.apps.cli import app
 from edge_seg.apps.ladder import files_beside
 from edge_seg.calib.gates import Step
 from edge_seg.calib.ladder import Ladder
+from edge_seg.calib.manifest import manifest_hash, read_manifest
 from edge_seg.calib.placement import name_nodes
-from edge_seg.calib.ranges import Ranges
+from edge_seg.calib.ranges import read_ranges
 from edge_seg.calib.rung import Rung, read_rung
-from edge_seg.errors import DataError, SinkError
+from edge_seg.errors import DataError
 
 SET = "drive:seed=3,frames=24,size=96x72"
 LOOSE = ("--target", "onnxruntime-x86", "--data", SET, "--images", "8", "--max-drop", "1", "--max-class-drop", "1")
@@ -42,52 +43,6 @@ def test_a_file_that_passes_is_written_with_all_it_was_made_of(tiny_model: Path,
     assert again.read_bytes() == out.read_bytes()
 
 
-def test_what_a_ladder_left_beside_a_file_does_not_tell_of_a_later_one(tiny_model: Path, tmp_path: Path) -> None:
-    out, other = tmp_path / "fast.onnx", tmp_path / "other.json"
-    ranges, rung = files_beside(out)
-    plain = ["quantize", str(tiny_model), "--target", "onnxruntime-x86", "--out", str(out), "--ranges"]
-    observe = ["calib", "observe", str(tiny_model), "--data", SET, "--images", "8", "--out", str(ranges)]
-    CliRunner().invoke(app, observe, catch_exceptions=False)
-    other.write_bytes(ranges.read_bytes())
-    rung.write_text('target = "onnxruntime-x86"')
-
-    replay = ["quantize", str(tiny_model), "--ranges", str(ranges), "--rung", str(rung), "--out", str(out)]
-    CliRunner().invoke(app, replay, catch_exceptions=False)
-    assert ranges.exists() and rung.exists()
-    done = CliRunner().invoke(app, [*plain, str(ranges), "--method", "mse"], catch_exceptions=False)
-    assert ranges.exists() and not rung.exists() and f"Removed {rung}" in done.stderr
-
-    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
-    assert ranges.exists()  # alone it is a file of calib observe
-    rung.write_text("")
-    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
-    assert sorted(tmp_path.iterdir()) == [out, other]
-
-
-@pytest.mark.parametrize("failing", ["fast.onnx", "fast.ranges.json", "fast.rung.toml"])
-def test_all_files_of_a_ladder_are_replaced_or_none(
-    failing: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [tmp_path / name for name in ("fast.onnx", "fast.ranges.json", "fast.rung.toml")]
-    for path in paths:
-        path.write_text("old")
-    write = Path.write_bytes
-
-    def on_a_full_disk(path: Path, content: bytes) -> int:
-        if path.suffix == Path(failing).suffix and path.parent == tmp_path:
-            raise OSError(28, "No space left on device")
-        return write(path, content)
-
-    monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
-    step = Step("INT8", Rung(), "onnxruntime", 0.5, 0.0, {"Road": 0.0}, None, ())
-    ladder = Ladder((step,), step, b"new", Ranges("m", "p", 8, {"x": {"min-max": (0.0, 1.0)}}))
-    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: ladder)
-    with pytest.raises(SinkError, match=f"{failing} cannot be written: No space left"):
-        CliRunner().invoke(app, ["quantize", str(tiny_model), *LOOSE, "--out", str(paths[0])], catch_exceptions=False)
-    assert [path.read_text() for path in paths] == ["old"] * 3
-    assert sorted(tmp_path.iterdir()) == paths
-
-
 def test_where_no_rung_passes_nothing_is_written(tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "fast.onnx"
     result = CliRunner().invoke(
@@ -110,6 +65,25 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
     assert "Warning: names of drive seed 3 do not part it by sequences. It is halved" in result.stderr
 
 
+def test_a_picked_set_calibrates_and_another_drive_judges(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_seg.export.target.is_timed_here", lambda name: False)
+    manifest, out = tmp_path / "m.json", tmp_path / "fast.onnx"
+    picked = ["calib", "images", "--data", SET, "--images", "9", "--out", str(manifest)]
+    CliRunner().invoke(app, picked, catch_exceptions=False)
+    arguments = ["quantize", str(tiny_model), *LOOSE, "--manifest", str(manifest), "--out", str(out), "--data"]
+
+    other = [*arguments, "drive:seed=4,frames=12,size=96x72"]
+    result = CliRunner().invoke(app, other, catch_exceptions=False)
+
+    assert f"{manifest}, 9 pictures to calibrate on; drive seed 4, 12 pictures to judge by" in result.stderr
+    ranges = read_ranges(files_beside(out)[0])
+    assert (ranges.images, ranges.pictures) == (9, manifest_hash(read_manifest(manifest)))
+    with pytest.raises(DataError, match="drive seed 3 has 0 pictures of other sequences"):
+        CliRunner().invoke(app, [*arguments, SET], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -119,6 +93,7 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
         (("--data", "camvid:CamVid/test", "--max-drop", "1"), "chosen on test cannot be measured there"),
         (("--data", "camvid:CamVid/val"), "chosen on val cannot be measured there"),
         (("--data", SET, "--json"), "belong to gates"),
+        (("--data", SET, "--manifest", "m.json"), "--manifest belongs to gates"),
         (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
     ],
 )
