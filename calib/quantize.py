@@ -170,7 +170,7 @@ def open_fp32(path: Path) -> onnx.ModelProto:
     """
     model = load_onnx(path)
     check_contract(model, str(path))
-    check_inside(model, str(path))
+    check_inside(model, f"{path} --target auto")
     other = fp32_name(path)
     advice = f"Give the FP32 file{'' if other is None else f', {other}'}."
     for node in model.graph.node:

@@ -170,13 +170,16 @@ def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from walk(inner)
 
 
-def check_inside(model: onnx.ModelProto, name: str = "MODEL") -> None:
-    """ModelError where the values of a constant are in another file: no hash of the graph tells of a change there."""
+def check_inside(model: onnx.ModelProto, given: str) -> None:
+    """ModelError where the values of a constant are in another file: no hash of the graph tells of a change there.
+
+    `given` is what the advice gives to `edge-seg lint`: the model and a target.
+    """
     attributes = (attribute.t for node in walk(model.graph) for attribute in node.attribute)
     for tensor in (*model.graph.initializer, *attributes):
         if tensor.data_location == TensorProto.EXTERNAL:
             raise ModelError(
-                f"The values of {tensor.name} are in another file. Take them in: edge-seg lint {name} --fix"
+                f"The values of {tensor.name} are in another file. Take them in: edge-seg lint {given} --fix"
             )
 
 

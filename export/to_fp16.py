@@ -65,7 +65,7 @@ def _check_graph(model: onnx.ModelProto) -> None:
         raise ModelError(f"The model is written for a CPU, with integers that FP16 does not hold. {WRITE} --float fp16")
     if TensorProto.FLOAT16 in kinds:
         raise ModelError("The model has FP16 weights already. Give the FP32 file.")
-    check_inside(model)
+    check_inside(model, "MODEL --target tensorrt")
 
 
 def _dequantized_kinds(graph: onnx.GraphProto) -> set[int]:

@@ -96,11 +96,11 @@ def test_weights_in_another_file_are_refused_until_they_are_taken_in(
     (tmp_path / "split").mkdir()
     onnx.save(onnx.load(tiny_model), "split/net.onnx", save_as_external_data=True, location="w.bin", size_threshold=64)
 
-    told = r"are in another file\. Take them in: edge-seg lint split/net\.onnx --fix"
+    told = r"are in another file\. Take them in: edge-seg lint split/net\.onnx --target auto --fix"
     for command in (["calib", "observe", "--out", "r.json"], ["quantize", "--out", "q.onnx"]):
         with pytest.raises(ModelError, match=told):
             CliRunner().invoke(app, [*command, "split/net.onnx", "--data", SET], catch_exceptions=False)
-    invoke("lint", "split/net.onnx", "--fix", "--out", "whole.onnx")
+    invoke("lint", "split/net.onnx", "--target", "auto", "--fix", "--out", "whole.onnx")
     invoke("calib", "observe", "whole.onnx", "--data", SET, "--images", 8, "--out", "r.json")
     invoke("quantize", "whole.onnx", "--ranges", "r.json", "--target", "onnxruntime-x86", "--out", "q.onnx")
 
