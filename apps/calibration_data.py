@@ -1,6 +1,6 @@
 """Which pictures a calibration may see: not those that are to tell how good its result is."""
 
-import re
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,9 @@ else:
 MOST_DEPTH = 8
 """Unions in unions, beyond which none is read: one may name itself."""
 
+SPLITS = {"test": {"test", "testing"}, "val": {"val", "valid", "validation"}}
+"""What the splits are called that results are measured on."""
+
 
 def check_calibration_data(*uris: str) -> None:
     """Wrong usage where a set is a split called test, or all are called val; the sets of a union are looked at too."""
@@ -30,12 +33,24 @@ def check_calibration_data(*uris: str) -> None:
 
 
 def split_of(uri: str) -> str:
-    """The last name in a data set's URI, or in the path of a folder or film.
+    """The split by the last name in a data set's URI, or in the path of a folder or film: test, val, or that name.
 
-    >>> split_of("camvid:CamVid/test/"), split_of("val"), split_of("drive:seed=1")
-    ('test', 'val', 'seed=1')
+    Of a glob and of an image file the folder's name counts; a path is followed to where it leads.
+
+    >>> split_of("camvid:CamVid/testing/"), split_of("S/./test/*.png"), split_of("val/."), split_of("drive:seed=1")
+    ('test', 'test', 'val', 'seed=1')
     """
-    return re.split("[:/]", uri.rstrip("/"))[-1]
+    from edge_seg.calib.pictures import split_uri
+    from edge_seg.data.images import IMAGE_SUFFIXES, is_glob
+
+    scheme, location = split_uri(uri)
+    if scheme.startswith("drive:"):
+        return scheme.partition(":")[2]
+    path = Path(os.path.normpath(location))
+    if is_glob(path.name) or path.suffix.lower() in IMAGE_SUFFIXES:
+        path = path.parent
+    names = [path.name, os.path.basename(os.path.realpath(path))] if os.path.exists(path) else [path.name]
+    return next((split for split, known in SPLITS.items() if not known.isdisjoint(names)), names[0])
 
 
 def _parts(uri: str, depth: int = 0) -> Iterator[str]:

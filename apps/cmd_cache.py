@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_seg.errors import SinkError
-from edge_seg.files import check_path, same_file
+from edge_seg.files import check_path, check_writable, same_file
 
 
 def register(calib: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def cache(
     elif read is not None and ranges is None:
         _check_reading(out, tensorrt=tensorrt, onnx=onnx, method=method, algorithm=algorithm, batch=batch, fp16=fp16)
         source = find_model(model)
-        _check_writable(out, [source, read])
+        _check_out(out, [source, read])
         report = _read(source, read, out)
         lines = [f"{out}: ranges of {report['tensors']} tensors, as {' and '.join(report['methods'])}. Next:"]
         _print(report, lines, shlex.join(["edge-seg", "quantize", model, "--ranges", str(out)]), as_json=as_json)
@@ -65,14 +65,13 @@ def _check_outs(out: Path, onnx: Path | None, sources: list[Path]) -> None:
     if onnx is not None and onnx.suffix != ".onnx":
         raise typer.BadParameter(f"--onnx {onnx}: expected a name ending in .onnx.")
     for path in filter(None, (out, onnx)):
-        _check_writable(path, sources)
+        _check_out(path, sources)
 
 
-def _check_writable(path: Path, sources: list[Path]) -> None:
+def _check_out(path: Path, sources: list[Path]) -> None:
     if any(same_file(check_path(path, SinkError), source) for source in sources):
         raise typer.BadParameter(f"{path} is read. Choose another name to write.")
-    if not path.parent.is_dir():
-        raise SinkError(f"{path} cannot be written: {path.parent} is no folder. Type: mkdir -p {path.parent}")
+    check_writable(path)
 
 
 def _check_reading(out: Path, **writing: object) -> None:

@@ -8,8 +8,7 @@ import typer
 
 from edge_seg.apps import cmd_cache, cmd_sensitivity
 from edge_seg.apps.calibration_data import check_calibration_data
-from edge_seg.errors import SinkError
-from edge_seg.files import check_path, same_file
+from edge_seg.files import check_writable, same_file
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -51,12 +50,15 @@ def images(
 
     _check_manifest(out)
     check_calibration_data(*data)
+    _check_model(model)
     plan = plan_images(data, count, seed=seed)
     with progress("calib images", plan.candidates) as step:
         selection = pick_images(plan, model=model, on_image=step)
     write_manifest(out, selection.manifest)
     for warning in selection.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if model is None:
+        print("Domain not checked, nor classes: give --model.", file=sys.stderr)
     print_report(selection.to_dict(), images_tables(selection, str(out)), as_json=as_json)
 
 
@@ -93,6 +95,15 @@ def observe(
     )
 
 
+def _check_model(model: str | None) -> None:
+    """ModelError for an ONNX file that is no FP32 model: its labels are what the set is to be calibrated for."""
+    from edge_seg.calib.quantize import open_fp32
+    from edge_seg.weights import find_model
+
+    if model is not None and find_model(model).suffix == ".onnx":
+        open_fp32(find_model(model))
+
+
 def _observe_manifest(model: Path, path: Path) -> "Ranges":
     from edge_seg.apps.progress import progress
     from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
@@ -111,8 +122,7 @@ def _check_manifest(out: Path) -> None:
     """Before any work: wrong usage for another suffix, SinkError where no file can be written."""
     if out.suffix != ".json":
         raise typer.BadParameter(f"--out {out}: expected a name ending in .json.")
-    if not check_path(out, SinkError).parent.is_dir():
-        raise SinkError(f"{out} cannot be written: {out.parent} is no folder. Type: mkdir -p {out.parent}")
+    check_writable(out)
 
 
 def images_tables(selection: "Selection", name: str) -> "Group":

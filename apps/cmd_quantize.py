@@ -9,7 +9,7 @@ import typer
 
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cmd_export import check_out
-from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates
+from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, remove_stale
 from edge_seg.errors import SinkError
 from edge_seg.files import same_file
 
@@ -47,11 +47,14 @@ def quantize(
     min_speedup: Annotated[
         float | None, typer.Option(min=0.01, max=1000, help="Gate: INT8 over FP32, same run-time.")
     ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="With gates: calibrate on the set of edge-seg calib images; --data then judges.")
+    ] = None,
     sensitivity: Annotated[
         Path | None, typer.Option(help="TOML of edge-seg calib sensitivity: the order of layers to leave in float.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; beside MODEL where not given.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Number of calibration images, spread over the set.")] = 120,
+    images: Annotated[int, typer.Option(min=1, help="Number of calibration images of --data, spread over it.")] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="With gates: print the ladder as JSON on stdout.")] = False,
 ) -> None:
     """Quantize and say what was written."""
@@ -68,8 +71,11 @@ def quantize(
     if gates == Gates():
         if as_json or sensitivity is not None:
             raise typer.BadParameter("--json and --sensitivity belong to gates. Add --max-drop or --min-speedup.")
+        if manifest is not None:
+            raise typer.BadParameter("--manifest belongs to gates. Without one: edge-seg calib observe, then --ranges.")
         wanted = read_rung(rung) if rung else asked
         _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
+        remove_stale(path, kept=[given for given in (ranges, rung) if given is not None])
         return
     if data is None or rung is not None or asked != Rung(target):
         raise typer.BadParameter(
@@ -77,8 +83,8 @@ def quantize(
         )
     if min_speedup is not None and not is_timed_here(target):
         raise typer.BadParameter(f"{target} is not timed on this machine, but where it runs. Leave --min-speedup out.")
-    _check_gated(path, sensitivity)
-    wish = Wish(target, images, sensitivity, copy_fp32=out is not None)
+    _check_gated(path, sensitivity, manifest)
+    wish = Wish(target, images, sensitivity, manifest, copy_fp32=out is not None)
     quantize_behind_gates(source, path, data, gates, wish=wish, as_json=as_json)
 
 
@@ -100,11 +106,12 @@ def _check_usage(data: str | None, ranges: Path | None, rung: Path | None, asked
         check_calibration_data(data)
 
 
-def _check_gated(out: Path, sensitivity: Path | None) -> None:
-    """Wrong usage for files that would be replaced."""
+def _check_gated(out: Path, *given: Path | None) -> None:
+    """Wrong usage for given files that would be replaced."""
     beside = files_beside(out)
-    if sensitivity is not None and any(same_file(path, sensitivity) for path in beside):
-        raise typer.BadParameter(f"--out {out} would replace {sensitivity}. Choose another name.")
+    for name in given:
+        if name is not None and any(same_file(path, name) for path in beside):
+            raise typer.BadParameter(f"--out {out} would replace {name}. Choose another name.")
     for path in beside:
         if path.is_dir():
             raise SinkError(f"{path} is a folder; a file of that name goes beside {out}. Choose another --out.")
@@ -130,9 +137,7 @@ def _write(source: Path, out: Path, *, data: str | None, ranges: Path | None, ru
     check_replayable(rung)
     graph = float_graph(open_fp32(source), rung)
     found = read_ranges(ranges, graph) if ranges else observe_data(graph, str(data), images)
-    target = choose_target(
-        graph, found, rung.target, on_skipped=lambda note: print(f"Skipped: {note}", file=sys.stderr)
-    )
+    target = choose_target(graph, found, rung, on_skipped=lambda note: print(f"Skipped: {note}", file=sys.stderr))
     rung = replace(rung, target=target)
     spec = write_int8(source, out, found, rung)
     print(

@@ -47,7 +47,7 @@ def sensitivity(
     from edge_seg.apps.progress import progress
     from edge_seg.calib.ranges import NAMES
     from edge_seg.calib.sensitivity_pictures import judged_part
-    from edge_seg.calib.sensitivity_run import measure, plan_sensitivity
+    from edge_seg.calib.sensitivity_run import measure, plan_sensitivity, runtime_of
     from edge_seg.data import open_dataset
     from edge_seg.export.target import targets_of
     from edge_seg.runners.contract import read_onnx_spec
@@ -61,7 +61,10 @@ def sensitivity(
     folder = _check_folder(out or place_beside(source).with_suffix(".sensitivity"))
     judged = judged_part(open_dataset(data), images, read_onnx_spec(source))
     observed = _ranges(source, data, ranges, folder)
-    plan = plan_sensitivity(source, observed, judged, folder, target=chosen, method=method, budget=budget)
+    runtime = runtime_of(target)
+    plan = plan_sensitivity(
+        source, observed, judged, folder, target=chosen, runtime=runtime, method=method, budget=budget
+    )
     with progress("sensitivity", plan.pictures_left()) as step:
         found = measure(plan, on_image=step)
     try:  # of the two outputs, one that fails does not cost the other

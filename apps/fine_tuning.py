@@ -124,4 +124,7 @@ def summary(out: Path, tuning: "Tuning") -> str:
     from edge_seg.calib.fine_tune import files_of
 
     fp32, ranges, int8 = files_of(out)
-    return f"{int8}: INT8 for {tuning.fixed['qat']}. For another target: edge-seg quantize {fp32} --ranges {ranges}"
+    method = tuning.fixed["method"]
+    asked = "" if method == "min-max" else f" --method {method}"
+    again = f"edge-seg quantize {fp32} --ranges {ranges}{asked}"
+    return f"{int8}: INT8 for {tuning.fixed['qat']}. For another target: {again}"

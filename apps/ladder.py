@@ -1,13 +1,16 @@
 """`edge-seg quantize` behind gates: the pictures for both of its ends, the ladder as a table, and what is written."""
 
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edge_seg.files import write_whole
+from edge_seg.apps.calibration_data import check_calibration_data
+from edge_seg.files import errors_of, same_file, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
     from edge_seg.calib.gates import Gates, Step
     from edge_seg.calib.ladder import Ladder
     from edge_seg.data.subset import Subset
-    from edge_seg.types import UInt8Array
+    from edge_seg.spec import ModelSpec
+    from edge_seg.types import Dataset, UInt8Array
 
 GATE_IMAGES = 200
 """Most pictures that accuracy is judged by."""
@@ -35,13 +39,14 @@ ORDER_IMAGES = 6
 class Wish:
     """What a ladder is asked for besides its gates.
 
-    `images` to calibrate on; `sensitivity` is the file that gives the order of the layers; with `copy_fp32` the FP32
-    file is copied where it is the result itself.
+    `images` of the data set to calibrate on, or the pictures of a `manifest`; `sensitivity` is the file that gives the
+    order of the layers; with `copy_fp32` the FP32 file is copied where it is the result itself.
     """
 
     target: str
     images: int
     sensitivity: Path | None
+    manifest: Path | None
     copy_fp32: bool
 
 
@@ -71,14 +76,13 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     from edge_seg.calib.ladder import climb
     from edge_seg.calib.order import order_by_agreement
     from edge_seg.calib.quantize import open_fp32
-    from edge_seg.calib.sensitivity import layers_in
-    from edge_seg.calib.sensitivity_run import runtime_for
+    from edge_seg.calib.sensitivity_run import runtime_of
     from edge_seg.calib.speed import ROUNDS
     from edge_seg.export.target import is_timed_here, targets_of
 
     model = open_fp32(source)
-    known = None if wish.sensitivity is None else list(layers_in(wish.sensitivity, model).values())
-    calibration, pictures, gate = _pictures(model, data, wish.images)
+    known = None if wish.sensitivity is None else _known_order(wish.sensitivity, model, wish.target)
+    calibration, pictures, gate = _pictures(model, data, wish)
     targets, runtime = targets_of(wish.target)
     with progress("calibrate", None) as step:
         builder = Builder(model, pictures, calibration, on_image=step)
@@ -89,7 +93,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
             gate,
             gates,
             targets=[found.name for found in targets],
-            runtime=runtime_for(targets[0]) if runtime == "tensorrt" else runtime,
+            runtime=runtime_of(wish.target),
             shorter=BF16 if runtime == "openvino" else None,
             rounds=ROUNDS if is_timed_here(wish.target) else None,
             order=lambda rung: known or order_by_agreement(builder, rung, first),
@@ -97,16 +101,40 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
         )
 
 
-def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, list[UInt8Array], Subset]":
+def _known_order(path: Path, model: "onnx.ModelProto", target: str) -> "list[tuple[str, ...]]":
+    """The nodes of each layer, worst first, from a file of --sensitivity; a warning where it is of another target."""
+    from edge_seg.calib.sensitivity import layers_in, target_in
+    from edge_seg.export.target import targets_of
+
+    found, measured = list(layers_in(path, model).values()), target_in(path)
+    if measured is not None and measured not in [dialect.name for dialect in targets_of(target)[0]]:
+        print(
+            f"Warning: {path} was measured for {measured}, not for {target}, where other layers may cost most. "
+            f"Measure there: edge-seg calib sensitivity MODEL --data ... --target {target}",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _pictures(model: "onnx.ModelProto", data: str, wish: Wish) -> "tuple[str, list[UInt8Array], Subset]":
     """The name of what is calibrated on, its pictures, and the labelled pictures to judge by."""
-    from edge_seg.calib.images import calibration_images
-    from edge_seg.calib.split import split
     from edge_seg.data import open_dataset
     from edge_seg.evaluate import check_classes
     from edge_seg.runners.contract import check_contract
 
     dataset, spec = open_dataset(data), check_contract(model, "the model")
     check_classes(spec.class_names, dataset.class_names, dataset.name)
+    found = _parted(dataset, spec, wish.images) if wish.manifest is None else _picked(dataset, spec, wish.manifest)
+    if len(found[2]) < FEW_JUDGED:
+        print(f"{len(found[2])} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
+    return found
+
+
+def _parted(dataset: "Dataset", spec: "ModelSpec", images: int) -> "tuple[str, list[UInt8Array], Subset]":
+    """Both of the labelled set."""
+    from edge_seg.calib.images import calibration_images
+    from edge_seg.calib.split import split
+
     calibration, gate, halved = split(dataset, images, GATE_IMAGES)
     print(f"{calibration.name}; {gate.name}", file=sys.stderr)
     if halved:
@@ -115,9 +143,25 @@ def _pictures(model: "onnx.ModelProto", data: str, images: int) -> "tuple[str, l
             "drive may calibrate and judge, and losses look smaller. Name them SEQUENCE_NUMBER, of several sequences.",
             file=sys.stderr,
         )
-    if len(gate) < FEW_JUDGED:
-        print(f"{len(gate)} pictures tell losses below 0.01 from chance badly. Give a larger set.", file=sys.stderr)
     return calibration.name, list(calibration_images(calibration, spec, len(calibration))), gate
+
+
+def _picked(dataset: "Dataset", spec: "ModelSpec", path: Path) -> "tuple[str, list[UInt8Array], Subset]":
+    """Those of a manifest, and of the labelled set those of other sequences."""
+    from edge_seg.calib.manifest import manifest_hash, manifest_images, read_manifest
+    from edge_seg.calib.split import split_off
+
+    manifest = read_manifest(path)
+    check_calibration_data(*manifest.sources)
+    gate, named = split_off(dataset, manifest, GATE_IMAGES)
+    print(f"{path}, {len(manifest.pictures)} pictures to calibrate on; {gate.name}", file=sys.stderr)
+    if not named:
+        print(
+            f"Warning: names of {dataset.name} tell no sequences. Drives that {path} has pictures of may judge, and "
+            "losses look smaller. Name them SEQUENCE_NUMBER.",
+            file=sys.stderr,
+        )
+    return manifest_hash(manifest), list(manifest_images(manifest, spec)), gate
 
 
 def files_beside(out: Path) -> tuple[Path, Path]:
@@ -132,12 +176,30 @@ def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
     if ladder.chosen.rung is not None and ladder.ranges is not None:
         ranges, rung = files_beside(out)
         files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
-    for path, content in reversed(files.items()):  # the artefact last: where it is, all is
-        write_whole(path, content)
-    for path in files_beside(out):
-        if path not in files:  # of an earlier run: they would tell of another file
-            path.unlink(missing_ok=True)
+    _write_together(files)
+    remove_stale(out, kept=list(files))
     return list(files)
+
+
+def _write_together(files: dict[Path, bytes]) -> None:
+    """Write each to a temporary name, and rename them when all are written, the first of `files` first."""
+    with ExitStack() as stack:
+        for path, content in reversed(files.items()):  # a stack ends with what it began with
+            temporary = stack.enter_context(written_whole(path))
+            with errors_of(path):
+                temporary.write_bytes(content)
+
+
+def remove_stale(out: Path, kept: Sequence[Path]) -> None:
+    """Remove ranges and rung beside `out`, both of an earlier ladder, but for those in `kept`, and say so.
+
+    They would tell of another file. One alone is not the ladder's, and stays.
+    """
+    beside = files_beside(out)
+    for path in beside if all(path.is_file() for path in beside) else ():
+        if not any(same_file(path, other) for other in kept):
+            path.unlink(missing_ok=True)
+            print(f"Removed {path}, which told of an earlier {out.name}.", file=sys.stderr)
 
 
 def _line(step: "Step") -> str:
@@ -170,7 +232,9 @@ def ladder_table(ladder: "Ladder", written: list[Path], source: Path) -> "Group"
 
 def _conclusion(ladder: "Ladder", written: list[Path], source: Path) -> str:
     if ladder.chosen is None:
-        return "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
+        told = "No rung passes: nothing is written. Allow a larger --max-drop, or train for INT8: edge-seg train --qat"
+        only_tensorrt = {step.rung.target for step in ladder.steps if step.rung is not None} == {"tensorrt"}
+        return f"{told}. Or without INT8: edge-seg build {source} --precision fp16" if only_tensorrt else told
     if ladder.chosen.rung is None:
         file = f"{written[0]} is its copy" if written else "Nothing is written"
         line = f"edge-seg run --model {(written or [source])[0]} --runtime {ladder.chosen.runtime}"

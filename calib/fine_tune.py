@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ def write_files(
     tuned = net.write_weights(model)
     write_spec(tuned, spec)
     kept = {name: {way: found[way] for way in _ways(method)} for name, found in ranges.tensors.items()}
-    tuned_ranges = Ranges(hash_of(tuned), ranges.pictures, ranges.images, kept)
+    tuned_ranges = replace(ranges, model=hash_of(tuned), tensors=kept)
     write_whole(files.fp32, tuned.SerializeToString())
     write_ranges(files.ranges, tuned_ranges)
     write_int8(files.fp32, files.int8, tuned_ranges, Rung(net.target.name, method))

@@ -114,7 +114,7 @@ class _Climber:
                 self.skipped.append(f"{name}: the same as {same[0]}.")
                 continue
             step = self._try(name, rung)
-            best = best if step is None else min(best, step, key=self._excess)
+            best = best if step is None else min(best, step, key=self._loss)
         return best
 
     def _by_tensor(self, rung: Rung) -> Rung:
@@ -206,8 +206,9 @@ class _Climber:
         with open_segmenter(path, runtime) as segment:
             return evaluate(segment, self.gate, outlines=False)
 
-    def _excess(self, step: Step) -> float:
-        return excess(step.drop, step.drops, self.gates)
+    def _loss(self, step: Step) -> tuple[float, float, float]:
+        """What puts steps in order; the loss itself too, since all exceed a gate of nothing infinitely."""
+        return excess(step.drop, step.drops, self.gates), step.drop, step.drops[step.worst_class]
 
     def _is_accurate(self, step: Step) -> bool:
         return not accuracy_reasons(step.drop, step.drops, self.gates)

@@ -75,8 +75,12 @@ def manifest_hash(manifest: Manifest) -> str:
     >>> manifest_hash(Manifest((), (), 1)) == hashlib.sha256(b"[]").hexdigest()
     True
     """
-    hashes = [picture.sha256 for picture in manifest.pictures]
-    return hashlib.sha256(json.dumps(hashes, separators=(",", ":")).encode()).hexdigest()
+    return hash_hashes([picture.sha256 for picture in manifest.pictures])
+
+
+def hash_hashes(hashes: Sequence[str]) -> str:
+    """SHA-256 of the hashes of pictures in their order, as compact JSON."""
+    return hashlib.sha256(json.dumps(list(hashes), separators=(",", ":")).encode()).hexdigest()
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

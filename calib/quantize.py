@@ -19,6 +19,7 @@ from edge_seg.calib.speed import CLEARLY_FASTER, compare_speed
 from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.float_ends import use_float_ends
+from edge_seg.export.graph import check_inside
 from edge_seg.export.target import Target, find_target, target_here, targets_of
 from edge_seg.export.tensorrt_floats import FEWEST_CHANNELS
 from edge_seg.export.to_fp16 import to_fp16
@@ -63,10 +64,12 @@ def write_int8(model_path: Path, out: Path, ranges: Ranges, rung: Rung) -> Model
     """
     check_replayable(rung)
     graph, target = float_graph(open_fp32(model_path), rung), find_target(rung.target)
-    quantized = to_int8(graph, ranges_of(ranges, rung), target, floats=frozenset(rung.floats))
+    chosen = ranges_of(ranges, rung)
+    quantized = to_int8(graph, chosen, target, floats=frozenset(rung.floats))
     check_int8(quantized, target)
-    if rung.float_type == "fp16":
-        quantized = to_fp16(quantized, ranges.chosen("min-max"))
+    if rung.float_type == "fp16":  # by the widest ranges: those that a training kept may be of one method alone
+        widest = {name: found.get("min-max", chosen[name]) for name, found in ranges.tensors.items()}
+        quantized = to_fp16(quantized, widest)
     write_whole(out, quantized.SerializeToString())
     return check_contract(quantized, out.name)
 
@@ -104,17 +107,18 @@ def method_for(target: Target, method: str) -> str:
 
 
 def choose_target(
-    model: onnx.ModelProto, ranges: Ranges, name: str, *, on_skipped: Callable[[str], None] = lambda note: None
+    model: onnx.ModelProto, ranges: Ranges, rung: Rung, *, on_skipped: Callable[[str], None] = lambda note: None
 ) -> str:
-    """The dialect of a target's name; where it leaves the choice, the one whose INT8 file is faster here.
+    """The dialect of a rung's target; where its name leaves the choice, the one whose INT8 file is faster here.
 
     `on_skipped` is told of a dialect that cannot be written for this model; ModelError where none can.
     """
-    targets, runtime = targets_of(name)
+    targets, runtime = targets_of(rung.target)
     if len(targets) == 1:
         return targets[0].name
     with TemporaryDirectory() as folder:
-        paths = _write_each(model, ranges, targets, Path(folder), on_skipped)
+        rungs = [dataclasses.replace(rung, target=target.name) for target in targets]
+        paths = _write_each(model, ranges, rungs, Path(folder), on_skipped)
         best, *others = paths
         for target in others:
             pair = compare_speed(*((paths[one], runtime) for one in (best, target)))
@@ -125,15 +129,16 @@ def choose_target(
 def _write_each(
     model: onnx.ModelProto,
     ranges: Ranges,
-    targets: Sequence[Target],
+    rungs: Sequence[Rung],
     folder: Path,
     on_skipped: Callable[[str], None],
 ) -> dict[str, Path]:
-    """The INT8 files of the targets that can be written, by name, in their order; ModelError where none can."""
+    """The INT8 files of the rungs that can be written, by their targets, in order; ModelError where none can."""
     paths, notes = {}, []
-    for target in targets:
+    for rung in rungs:
+        target = find_target(rung.target)
         try:
-            graph = to_int8(model, ranges_of(ranges, Rung(target.name)), target)
+            graph = to_int8(model, ranges_of(ranges, rung), target, floats=frozenset(rung.floats))
             check_int8(graph, target)
         except ModelError as error:
             notes.append(f"{target.name}: {error}")
@@ -159,9 +164,13 @@ def check_int8(graph: onnx.ModelProto, target: Target) -> None:
 
 
 def open_fp32(path: Path) -> onnx.ModelProto:
-    """The model at `path`; ModelError where it keeps another contract, is quantized already or not of FP32."""
+    """The model at `path`.
+
+    ModelError where it keeps another contract, has weights in another file, is quantized already or not of FP32.
+    """
     model = load_onnx(path)
     check_contract(model, str(path))
+    check_inside(model, f"{path} --target auto")
     other = fp32_name(path)
     advice = f"Give the FP32 file{'' if other is None else f', {other}'}."
     for node in model.graph.node:

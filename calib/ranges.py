@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edge_seg.calib.histogram import Histogram
+from edge_seg.calib.manifest import hash_hashes, hash_image
 from edge_seg.calib.thresholds import METHODS, Range, with_zero
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.tidy import drop_unused
@@ -34,13 +35,15 @@ NAMES = (*METHODS, MOVING)
 class Ranges:
     """Ranges of a graph's tensors by name and method, with the hash of the model that they are of.
 
-    `pictures` is the hash of the manifest that they were observed on, or the data set's URI.
+    `pictures` is the hash of the manifest that they were observed on, or the data set's URI or name. `pictures_sha256`
+    is of the pictures themselves at the model's size (manifest.hash_hashes of hash_image); older files have none.
     """
 
     model: str
     pictures: str
     images: int
     tensors: dict[str, dict[str, Range]] = field(default_factory=dict)
+    pictures_sha256: str = ""
 
     def chosen(self, method: str, others: dict[str, str] | None = None) -> dict[str, Range]:
         """A range for each tensor: by `method`, but for the tensors that `others` name a method for.
@@ -56,6 +59,7 @@ class Ranges:
     def to_json(self) -> str:
         """JSON text, a line per tensor; `parse_ranges` reads it back."""
         head = {"version": VERSION, "model": self.model, "pictures": self.pictures, "images": self.images}
+        head |= {"pictures_sha256": self.pictures_sha256} if self.pictures_sha256 else {}
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in self.tensors.items())
         return f'{json.dumps(head)[:-1]}, "tensors": {{\n{lines}\n}}}}\n'
 
@@ -84,15 +88,16 @@ def observe(
     histograms = {} if histograms is None else histograms
     histograms.update((name, Histogram()) for name in names)
     moving: dict[str, Range] = {}
-    count, alike = 0, True
+    hashes: list[str] = []
+    alike = True
     for image in images:
         on_image()
-        count += 1
+        hashes.append(hash_image(image[0]))
         for name, values in zip(names, session.run(names, {"image": image}), strict=True):
             histograms[name].update(values, name)
             moving[name] = _moved(moving.get(name), with_zero(float(values.min()), float(values.max())))
         alike = alike and _is_alike_everywhere(values)  # of the last tensor, the logits
-    if not count:
+    if not hashes:
         raise DataError("There are no calibration images. Give a data set that has some.")
     for name in (names[0], names[-1]):
         _check_varies(name, histograms[name])
@@ -102,7 +107,7 @@ def observe(
             "its images?"
         )
     tensors = {name: _all_methods(histogram, moving[name]) for name, histogram in histograms.items()}
-    return Ranges(hash_of(model), pictures, count, tensors)
+    return Ranges(hash_of(model), pictures, len(hashes), tensors, hash_hashes(hashes))
 
 
 def float_tensors(model: onnx.ModelProto) -> list[str]:
@@ -194,8 +199,8 @@ def parse_ranges(text: str, where: str) -> Ranges:
         version = found.pop("version")
         tensors = {name: {m: _pair(r) for m, r in of.items()} for name, of in found.pop("tensors").items()}
         ranges = Ranges(**found, tensors=tensors)
-        if not tensors or not isinstance(ranges.model, str) or type(ranges.images) is not int:
-            raise ValueError("no tensors, or no hash of the model, or no number of images")
+        if not tensors or not _are_texts(ranges.model, ranges.pictures_sha256) or type(ranges.images) is not int:
+            raise ValueError("no tensors, or no hash of model or pictures, or no number of images")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{where} holds no ranges ({error!r}). Write it: edge-seg calib observe") from None
     if version != VERSION:
@@ -203,6 +208,10 @@ def parse_ranges(text: str, where: str) -> Ranges:
             f"{where} has version {version} of ranges; expected {VERSION}. Write it: edge-seg calib observe"
         )
     return ranges
+
+
+def _are_texts(*found: object) -> bool:
+    return all(isinstance(value, str) for value in found)
 
 
 def _pair(found: Any) -> Range:  # noqa: ANN401

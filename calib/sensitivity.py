@@ -180,6 +180,12 @@ def layers_in(path: Path, model: onnx.ModelProto | None = None) -> dict[str, tup
     return found
 
 
+def target_in(path: Path) -> str | None:
+    """The target that the file's layers were measured for; None where a person wrote none. DataError as `read_rung`."""
+    rung = read_rung(path)
+    return rung.target if "target" in tomllib.loads(read_text(path, DataError)) else None
+
+
 def _check_model(
     path: Path, content: dict[str, Any], layers: dict[str, tuple[str, ...]], model: onnx.ModelProto
 ) -> None:

@@ -22,9 +22,9 @@ from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError, ModelError
 from edge_seg.evaluate import evaluate
 from edge_seg.export.divergence import compare_layers
-from edge_seg.export.target import Target
+from edge_seg.export.target import Target, targets_of
 from edge_seg.resize import resize_image
-from edge_seg.runners import RUNTIMES
+from edge_seg.runners.base import RUNTIMES, choose_runtime
 from edge_seg.runners.contract import check_contract
 from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.segmenter import open_segmenter
@@ -41,6 +41,7 @@ class Plan:
     model: onnx.ModelProto
     ranges: dict[str, Range]
     target: Target
+    runtime: str
     layers: list[Layer]
     judged: Judged
     kept: Evaluations
@@ -68,14 +69,18 @@ def plan_sensitivity(
     folder: Path,
     *,
     target: Target,
+    runtime: str | None = None,
     method: str = "min-max",
     budget: int = 100,
 ) -> Plan:
     """Check what is given, and take up what `folder` has from an earlier run; nothing is evaluated or written yet.
 
-    ModelError for a model that is quantized already or has no layer that `target` quantizes; DataError for ranges of
-    another model, and where `folder` holds evaluations of another setup.
+    Without a `runtime` files are judged on `runtime_for` the target. ModelError for a model that is quantized already
+    or has no layer that `target` quantizes; DataError for ranges of another model, and where `folder` holds evaluations
+    of another setup; MissingExtraError where the run-time is not installed.
     """
+    runtime = runtime or runtime_for(target)
+    choose_runtime(model_path, runtime)
     model = open_fp32(model_path)
     if ranges.model != hash_of(model):
         raise DataError(f"The ranges were observed on another model than {model_path}. Observe: edge-seg calib observe")
@@ -87,13 +92,13 @@ def plan_sensitivity(
         images=len(judged),
         target=target.name,
         method=method_for(target, method),
-        runtime=_with_version(runtime_for(target)),
+        runtime=_with_version(runtime),
     )
     name_nodes(model)
     layers = layers_of(model, target, chosen)
     if not layers:
         raise ModelError(f"{model_path} has no layer that {target.name} quantizes. Choose another --target.")
-    return Plan(model, chosen, target, layers, judged, Evaluations(folder, setup), budget)
+    return Plan(model, chosen, target, runtime, layers, judged, Evaluations(folder, setup), budget)
 
 
 def runtime_for(target: Target) -> str:
@@ -107,6 +112,16 @@ def runtime_for(target: Target) -> str:
     if own is not None and own.suffix == ".onnx":
         return target.runtime
     return "openvino" if importlib.util.find_spec("openvino") and not lacks_vnni() else "onnxruntime"
+
+
+def runtime_of(name: str) -> str:
+    """The run-time that judges files for a target's name as `edge-seg quantize` takes it.
+
+    >>> runtime_of("openvino"), runtime_of("onnxruntime-x86")
+    ('openvino', 'onnxruntime')
+    """
+    targets, runtime = targets_of(name)
+    return runtime_for(targets[0]) if runtime == "tensorrt" else runtime
 
 
 def _with_version(runtime: str) -> str:
@@ -136,7 +151,7 @@ def _evaluate(plan: Plan, name: str, folder: Path, on_image: Callable[[], None])
         return
     path = folder / "model.onnx"
     path.write_bytes(_graph(plan, name).SerializeToString())
-    with open_segmenter(path, runtime_for(plan.target)) as segment:
+    with open_segmenter(path, plan.runtime) as segment:
         scores = evaluate(segment, plan.judged, outlines=False, on_image=lambda frame, labels: on_image())
     occurs = {kind for kind, recall in scores.class_recall.items() if recall is not None}
     plan.kept.add(name, {kind: iou if kind in occurs else None for kind, iou in scores.class_iou.items()})

@@ -28,9 +28,18 @@ def named_sequences(names: Sequence[str]) -> list[list[int]]:
     """
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(names):
-        city = CITYSCAPES.fullmatch(name)
-        groups.setdefault(city[1] if city else name.rpartition("_")[0], []).append(number)
+        groups.setdefault(sequence_of(name), []).append(number)
     return list(groups.values()) if len(groups) > 1 and 2 * len(groups) <= len(names) + 1 else []
+
+
+def sequence_of(name: str) -> str:
+    """What a picture's name says of its sequence, or "" where it says nothing.
+
+    >>> sequence_of("0001TP_006690"), sequence_of("ulm_000001_000019"), sequence_of("000123")
+    ('0001TP', 'ulm', '')
+    """
+    city = CITYSCAPES.fullmatch(name)
+    return city[1] if city else name.rpartition("_")[0]
 
 
 def halves(count: int) -> list[list[int]]:

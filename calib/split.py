@@ -1,10 +1,13 @@
 """A labelled set apart in two: pictures to calibrate on, and pictures of other sequences to judge the result by."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 from edge_seg.calib.images import FEWEST_IMAGES, pick_indices
-from edge_seg.calib.sequences import halves, named_sequences
+from edge_seg.calib.manifest import Manifest, hash_image
+from edge_seg.calib.sequences import halves, named_sequences, sequence_of
+from edge_seg.data.images import IMAGE_SUFFIXES
 from edge_seg.data.subset import Subset
 from edge_seg.errors import DataError
 from edge_seg.types import Dataset
@@ -38,6 +41,53 @@ def split(dataset: Dataset, calibration: int, gate: int) -> Sides:
         _subset(dataset, [looked[place] for place in second], gate, "to judge by"),
         halved,
     )
+
+
+def split_off(dataset: Dataset, manifest: Manifest, gate: int) -> tuple[Subset, bool]:
+    """At most `gate` pictures to judge by, of no sequence that a calibration set has pictures of, spread evenly.
+
+    The last value is False where names do not tell the sequences. DataError where too few pictures are left.
+    """
+    places = {picture.index for picture in manifest.pictures if picture.index < len(dataset)}
+    looked = sorted(places | set(pick_indices(len(dataset), MOST_LOOKED_AT)))
+    hashes = {picture.sha256 for picture in manifest.pictures}
+    names, seen = [], []
+    for index in looked:
+        frame = dataset[index]
+        names.append(frame.name)
+        seen.append(hash_image(frame.image) in hashes)
+    left, named = apart(names, seen, [_stem(picture.name) for picture in manifest.pictures])
+    if len(left) < FEWEST_IMAGES:
+        raise DataError(
+            f"{dataset.name} has {len(left)} pictures of other sequences than those of the calibration set. Judging "
+            f"needs {FEWEST_IMAGES}: give --data of other drives, or pick from fewer drives: edge-seg calib images"
+        )
+    return _subset(dataset, [looked[place] for place in left], gate, "to judge by"), named
+
+
+def _stem(name: str) -> str:
+    """The name as data sets have it: of an image file's without the suffix."""
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def apart(names: Sequence[str], seen: Sequence[bool], others: Sequence[str]) -> tuple[list[int], bool]:
+    """Places of the pictures that share no sequence with a calibration set, and whether names tell the sequences.
+
+    `seen` are those in the set themselves, `others` the names of the set's pictures. Where names tell nothing, all are
+    of one drive: one that is in the set leaves none.
+
+    >>> apart(["day_1", "day_2", "rain_1", "rain_2"], [False, False, False, True], ["day_9"])
+    ([], True)
+    >>> apart(["day_1", "day_2", "rain_1", "rain_2"], [False] * 4, ["day_9"])
+    ([2, 3], True)
+    """
+    found = [sequence_of(name) for name in names]
+    used = {sequence_of(name) for name in others} | {name for name, taken in zip(found, seen, strict=True) if taken}
+    if named_sequences([*names, *sorted(set(others) - set(names))]):
+        return [place for place, name in enumerate(found) if name not in used], True
+    shared = any(seen) or not (used & set(found)) <= {""}
+    return [] if shared else list(range(len(names))), False
 
 
 def part(names: Sequence[str]) -> tuple[list[int], list[int], bool]:

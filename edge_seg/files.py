@@ -37,6 +37,17 @@ def check_path(path: str | Path, error: type[EdgeSegError]) -> Path:
     return Path(path)
 
 
+def check_writable(path: Path) -> None:
+    """SinkError, before any work, where no file can be written at `path`."""
+    folder = check_path(path, SinkError).parent
+    if not folder.is_dir():
+        raise SinkError(f"{path} cannot be written: {folder} is no folder. Type: mkdir -p {folder}")
+    if path.is_dir():
+        raise SinkError(f"{path} cannot be written: it is a folder. Choose another name.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SinkError(f"{path} cannot be written: {folder} is closed to you. Choose another folder.")
+
+
 def near_names(path: Path) -> str:
     """A sentence with names beside `path` that are like its own, after a space; nothing where there is none."""
     try:

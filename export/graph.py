@@ -170,6 +170,19 @@ def walk(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto
                 yield from walk(inner)
 
 
+def check_inside(model: onnx.ModelProto, given: str) -> None:
+    """ModelError where the values of a constant are in another file: no hash of the graph tells of a change there.
+
+    `given` is what the advice gives to `edge-seg lint`: the model and a target.
+    """
+    attributes = (attribute.t for node in walk(model.graph) for attribute in node.attribute)
+    for tensor in (*model.graph.initializer, *attributes):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise ModelError(
+                f"The values of {tensor.name} are in another file. Take them in: edge-seg lint {given} --fix"
+            )
+
+
 def options_of(node: onnx.NodeProto) -> dict[str, Any]:
     """All attributes by name; texts are bytes."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from edge_seg.errors import ModelError
 from edge_seg.export.float_ends import use_float_ends
 from edge_seg.export.fp16_scales import fit_scales
-from edge_seg.export.graph import in_tail, opset_of, walk
+from edge_seg.export.graph import check_inside, in_tail, opset_of, walk
 from edge_seg.export.tidy import drop_unused
 from edge_seg.runners.contract import check_contract, write_spec
 
@@ -65,9 +65,7 @@ def _check_graph(model: onnx.ModelProto) -> None:
         raise ModelError(f"The model is written for a CPU, with integers that FP16 does not hold. {WRITE} --float fp16")
     if TensorProto.FLOAT16 in kinds:
         raise ModelError("The model has FP16 weights already. Give the FP32 file.")
-    outside = [tensor.name for tensor in graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
-    if outside:
-        raise ModelError(f"The values of {outside[0]} are in another file. Take them in: edge-seg lint MODEL --fix")
+    check_inside(model, "MODEL --target tensorrt")
 
 
 def _dequantized_kinds(graph: onnx.GraphProto) -> set[int]:

@@ -172,6 +172,7 @@ def test_wrong_usage_is_told(
             SinkError,
             r"no is no folder\. Type: mkdir -p no",
         ),
+        (["--ranges", "R", "--tensorrt", "8.5.3", "--out", "DIR", "--onnx", "a.onnx"], SinkError, "it is a folder"),
         (["--ranges", "OTHER", "--tensorrt", "8.5.3"], DataError, r"was observed on another model"),
         (["--read", "R", "--out", "b.json"], DataError, r"r\.json, line 1: .* heads no calibration cache"),
         (["--read", "/dev/zero", "--out", "b.json"], DataError, r"/dev/zero is no ordinary file"),
@@ -193,7 +194,10 @@ def test_bad_input_is_told_and_nothing_is_written(
     text = ranges.read_text()
     other.write_text(text.replace(read_ranges(ranges).model, "f" * 64))
     strange.write_text("TRT-8503-EntropyCalibration2\nconv1: 3c010204\n")
-    typed = [{"R": str(ranges), "OTHER": str(other), "STRANGE": str(strange)}.get(a, a) for a in arguments]
+    typed = [
+        {"R": str(ranges), "OTHER": str(other), "STRANGE": str(strange), "DIR": str(tiny_model.parent)}.get(a, a)
+        for a in arguments
+    ]
     out = [] if "--out" in arguments else ["--out", "a.cache", "--onnx", "a.onnx"]
 
     with pytest.raises(error, match=message):

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
-from edge_seg.errors import EdgeSegError
+from edge_seg.errors import EdgeSegError, ModelError
 
 DRIVE = "drive:seed=3,frames=60,size=96x72"
 
@@ -38,6 +39,20 @@ def test_a_set_is_picked_written_and_reported(tmp_path: Path) -> None:
     assert (report["classes"], report["mirror_agreement"]) == ({}, None)
     assert report["warnings"] == ["12 pictures are few. Better give 100 or more: --images 120"]
     assert "Warning: 12 pictures are few." in done.stderr
+
+
+def test_an_int8_file_is_no_model_to_pick_by(tiny_int8_model: Path, tmp_path: Path) -> None:
+    arguments = ["--data", "nowhere", "--model", str(tiny_int8_model), "--out", str(tmp_path / "c.json")]
+    with pytest.raises(ModelError, match=r"quantized already\. Give the FP32 file"):
+        CliRunner().invoke(app, ["calib", "images", *arguments], catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_model_the_domain_is_said_to_be_unchecked(tiny_model: Path, tmp_path: Path) -> None:
+    common = ["--data", DRIVE, "--images", 8, "--out", tmp_path / "calib.json"]
+
+    assert "Domain not checked, nor classes: give --model." in invoke(*common).stderr
+    assert "Domain not checked" not in invoke(*common, "--model", tiny_model).stderr
 
 
 def test_the_same_command_writes_the_same_file(tmp_path: Path) -> None:
@@ -93,6 +108,13 @@ UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata
         (["camvid:CamVid/train", "films/test"], "test"),
         (["union:test.toml"], "test"),
         (["union:outer.toml"], "test"),
+        (["S/test/*.png"], "test"),
+        (["S/test/a.png"], "test"),
+        (["S/./test/."], "test"),
+        (["mine"], "test"),
+        (["folder:S/testing"], "test"),
+        (["folder:S/valid"], "val"),
+        (["S/validation/"], "val"),
     ],
 )
 @pytest.mark.parametrize(
@@ -102,6 +124,8 @@ def test_what_tells_the_result_is_not_calibrated_on(
     command: str, uris: list[str], split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("S/test").mkdir(parents=True)
+    Path("mine").symlink_to("S/test")
     Path("test.toml").write_text(UNION.format("test"))
     Path("outer.toml").write_text('classes = "c.csv"\n[[set]]\ndata = "union:test.toml"\n')
     given = uris if "images" in command else uris[-1:]
@@ -113,6 +137,17 @@ def test_what_tells_the_result_is_not_calibrated_on(
     assert f"what is learned or chosen on {split} cannot be measured there" in " ".join(
         result.output.replace("│", " ").split()
     )
+
+
+@pytest.mark.parametrize("uri", [".", "*.png", "folder:", "camvid:."])
+def test_within_a_folder_called_test_nothing_is_calibrated_on(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test").mkdir()
+    monkeypatch.chdir(tmp_path / "test")
+
+    with pytest.raises(typer.BadParameter, match="chosen on test cannot be measured there"):
+        check_calibration_data(uri)
 
 
 def test_val_beside_train_is_not_val_alone(tmp_path: Path) -> None:

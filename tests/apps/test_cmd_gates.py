@@ -12,7 +12,10 @@ from edge_seg.apps.cli import app
 from edge_seg.apps.ladder import files_beside
 from edge_seg.calib.gates import Step
 from edge_seg.calib.ladder import Ladder
-from edge_seg.calib.rung import read_rung
+from edge_seg.calib.manifest import manifest_hash, read_manifest
+from edge_seg.calib.placement import name_nodes
+from edge_seg.calib.ranges import read_ranges
+from edge_seg.calib.rung import Rung, read_rung
 from edge_seg.errors import DataError
 
 SET = "drive:seed=3,frames=24,size=96x72"
@@ -62,6 +65,25 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
     assert "Warning: names of drive seed 3 do not part it by sequences. It is halved" in result.stderr
 
 
+def test_a_picked_set_calibrates_and_another_drive_judges(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_seg.export.target.is_timed_here", lambda name: False)
+    manifest, out = tmp_path / "m.json", tmp_path / "fast.onnx"
+    picked = ["calib", "images", "--data", SET, "--images", "9", "--out", str(manifest)]
+    CliRunner().invoke(app, picked, catch_exceptions=False)
+    arguments = ["quantize", str(tiny_model), *LOOSE, "--manifest", str(manifest), "--out", str(out), "--data"]
+
+    other = [*arguments, "drive:seed=4,frames=12,size=96x72"]
+    result = CliRunner().invoke(app, other, catch_exceptions=False)
+
+    assert f"{manifest}, 9 pictures to calibrate on; drive seed 4, 12 pictures to judge by" in result.stderr
+    ranges = read_ranges(files_beside(out)[0])
+    assert (ranges.images, ranges.pictures) == (9, manifest_hash(read_manifest(manifest)))
+    with pytest.raises(DataError, match="drive seed 3 has 0 pictures of other sequences"):
+        CliRunner().invoke(app, [*arguments, SET], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -71,6 +93,7 @@ def test_pictures_to_calibrate_on_and_to_judge_by_are_named(tiny_model: Path, tm
         (("--data", "camvid:CamVid/test", "--max-drop", "1"), "chosen on test cannot be measured there"),
         (("--data", "camvid:CamVid/val"), "chosen on val cannot be measured there"),
         (("--data", SET, "--json"), "belong to gates"),
+        (("--data", SET, "--manifest", "m.json"), "--manifest belongs to gates"),
         (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
     ],
 )
@@ -161,6 +184,21 @@ def test_a_manifest_is_not_replaced_by_its_ranges(tiny_model: Path, tmp_path: Pa
     assert manifest.read_bytes() == before
 
 
+@pytest.mark.parametrize(("target", "offered"), [("tensorrt", True), ("onnxruntime-x86", False)])
+def test_where_int8_fails_fp16_is_offered_to_tensorrt_alone(
+    target: str, offered: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Step("INT8", Rung(target), "onnxruntime", 0.5, 0.1, {"Road": 0.1}, None, ("loses 0.1000 mIoU",))
+    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: Ladder((step,)))
+    monkeypatch.setenv("COLUMNS", "400")
+
+    arguments = ["quantize", str(tiny_model), "--target", target, *LOOSE[2:], "--out", str(tmp_path / "t.onnx")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    assert result.exit_code == 1
+    assert (f"Or without INT8: edge-seg build {tiny_model} --precision fp16" in result.stdout) == offered
+
+
 def bf16_ladder(content: bytes) -> Ladder:
     """One that ends with the FP32 file."""
     step = Step("FP32 file on openvino-bf16", None, "openvino-bf16", 0.5, 0.0, {"Road": 0.0}, None, ())
@@ -200,3 +238,19 @@ def test_a_sensitivity_of_another_model_ends_before_any_work(tiny_model: Path, t
     arguments = ["quantize", str(tiny_model), "--data", "nowhere:", "--max-drop", "1", "--sensitivity", str(path)]
     with pytest.raises(DataError, match=r"s\.toml was measured on another model"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("target", "warned"), [("tensorrt", True), ("onnxruntime-x86", False)])
+def test_a_sensitivity_of_another_target_is_warned_of(
+    target: str, warned: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.toml"
+    model = onnx.load(tiny_model)
+    name_nodes(model)
+    path.write_text(f'target = "{target}"\n[[layer]]\nname = "{model.graph.node[-1].name}"\n')
+    arguments = ["quantize", str(tiny_model), *LOOSE, "--sensitivity", str(path), "--data", "nowhere:"]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert isinstance(result.exception, DataError)  # of the data set, which comes next
+    assert (f"{path} was measured for tensorrt, not for onnxruntime-x86" in result.stderr) == warned

@@ -1,5 +1,6 @@
 """`edge-seg calib observe` and `edge-seg quantize`: ranges once, files for each target, no data the second time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
-from edge_seg.calib.ranges import read_ranges
-from edge_seg.errors import DataError, EdgeSegError, ModelError
+from edge_seg.calib.ranges import read_ranges, write_ranges
+from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError
 
 SET = "drive:seed=3,frames=12,size=96x72"
 
@@ -72,6 +73,38 @@ def test_floats_for_tensorrt_in_fp16(tiny_model: Path, tmp_path: Path) -> None:
     assert (types, model.opset_import[0].version) == ({onnx.TensorProto.FLOAT16}, 19)
 
 
+@pytest.mark.parametrize("target", [(), ("--target", "openvino"), ("--target", "tensorrt", "--float", "fp16")])
+def test_ranges_of_one_method_serve_every_target(target: tuple[str, ...], tiny_model: Path, tmp_path: Path) -> None:
+    """As a training with `--qat --method mse` keeps them."""
+    pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
+    whole, kept, out = (tmp_path / name for name in ("r.json", "mse.json", "q.onnx"))
+    invoke("calib", "observe", tiny_model, "--data", SET, "--images", 8, "--out", whole)
+    found = read_ranges(whole)
+    tensors = {name: {way: of[way] for way in ("mse", "mse-symmetric")} for name, of in found.tensors.items()}
+    write_ranges(kept, replace(found, tensors=tensors))
+
+    invoke("quantize", tiny_model, "--ranges", kept, "--method", "mse", *target, "--out", out)
+
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
+
+
+def test_weights_in_another_file_are_refused_until_they_are_taken_in(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may change under ranges whose hash is of the graph."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "split").mkdir()
+    onnx.save(onnx.load(tiny_model), "split/net.onnx", save_as_external_data=True, location="w.bin", size_threshold=64)
+
+    told = r"are in another file\. Take them in: edge-seg lint split/net\.onnx --target auto --fix"
+    for command in (["calib", "observe", "--out", "r.json"], ["quantize", "--out", "q.onnx"]):
+        with pytest.raises(ModelError, match=told):
+            CliRunner().invoke(app, [*command, "split/net.onnx", "--data", SET], catch_exceptions=False)
+    invoke("lint", "split/net.onnx", "--target", "auto", "--fix", "--out", "whole.onnx")
+    invoke("calib", "observe", "whole.onnx", "--data", SET, "--images", 8, "--out", "r.json")
+    invoke("quantize", "whole.onnx", "--ranges", "r.json", "--target", "onnxruntime-x86", "--out", "q.onnx")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -101,6 +134,7 @@ def test_wrong_usage_is_told(arguments: tuple[str, ...], message: str, tiny_mode
         (("quantize", "MODEL", "--ranges", "few.json"), DataError, "'x', which the model has not"),
         (("quantize", "edge-seg-s-fp32", "--ranges", "r.json"), DataError, "observed on another model"),
         (("calib", "observe", "INT8", "--data", SET, "--out", "new.json"), ModelError, "quantized already"),
+        (("calib", "observe", "MODEL", "--data", "nowhere:", "--out", "DIR"), SinkError, "it is a folder"),
         (("calib", "observe", "MODEL", "--data", "drive:frames=3", "--out", "new.json"), DataError, "too few"),
     ],
 )
@@ -117,7 +151,9 @@ def test_bad_input_is_told_and_nothing_written(
     invoke("calib", "observe", tiny_model, "--data", SET, "--images", 8, "--out", "r.json")
     text = Path("r.json").read_text().partition('"tensors"')[0] + '"tensors": {"x": {"mse": [0, 1]}}}'
     Path("few.json").write_text(text)
-    names = {"MODEL": str(tiny_model), "INT8": str(tiny_int8_model)}
+    folder = tmp_path.parent / f"{tmp_path.name}.json"
+    folder.mkdir()
+    names = {"MODEL": str(tiny_model), "INT8": str(tiny_int8_model), "DIR": str(folder)}
 
     with pytest.raises(kind, match=message):
         CliRunner().invoke(app, [names.get(a, a) for a in arguments], catch_exceptions=False)

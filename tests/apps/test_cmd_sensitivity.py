@@ -65,6 +65,13 @@ def test_layers_are_measured_reported_and_written(tiny_model: Path, ranges: Path
     assert read_rung(out / "sensitivity.toml").floats == ()
 
 
+def test_layers_are_judged_where_the_target_is_computed(tiny_model: Path, ranges: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    options = (*SHORT, "--ranges", ranges, "--target", "openvino", "--budget", 1, "--out", tmp_path, "--json")
+
+    assert json.loads(invoke("calib", "sensitivity", tiny_model, *options).stdout)["runtime"].startswith("openvino ")
+
+
 def test_ranges_are_observed_once_and_kept(
     tiny_model: Path, ranges: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,9 @@ def test_ranges_are_read_from_a_file(tiny_model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "observed.json").exists()
     kept, given = (json.loads(path.read_text())["tensors"] for path in (out.with_suffix(".ranges.json"), ranges))
     assert kept == {name: {"percentile": found["percentile"]} for name, found in given.items()}
+    printed = done.stderr.partition("For another target: edge-seg ")[2].splitlines()[0].split()
+    again = CliRunner().invoke(app, [*printed, "--out", str(tmp_path / "again.onnx")])
+    assert again.exit_code == 0, again.output
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ import pytest
 
 from edge_seg.calib.builder import Builder
 from edge_seg.calib.gates import Gates, accuracy_reasons, compare_scores, excess
+from edge_seg.calib.manifest import Manifest, Picture, hash_image
 from edge_seg.calib.order import order_by_agreement
 from edge_seg.calib.quantize import open_fp32, to_int8, write_int8
 from edge_seg.calib.ranges import Ranges, hash_of, observe, parse_ranges
 from edge_seg.calib.rung import Rung, parse_rung
-from edge_seg.calib.split import part, split
+from edge_seg.calib.split import part, split, split_off
+from edge_seg.data import open_dataset
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores
@@ -92,6 +94,37 @@ def test_a_drive_is_halved_with_a_gap() -> None:
     assert halved
     assert max(gate.indices) + 11 <= min(calibration.indices)
     assert [frame.index for frame in gate] == list(gate.indices)
+
+
+def picture(index: int, name: str, sha256: str = "0" * 64) -> Picture:
+    return Picture(0, index, name, 8, 6, sha256, 0, 0.5, 0.5, 0.5)
+
+
+def test_no_sequence_of_a_calibration_set_judges_it(tmp_path: Path, write_camvid: Callable[..., None]) -> None:
+    names = [f"{sequence}_{n:02d}" for sequence in ("day", "dusk", "rain") for n in range(9)]
+    write_camvid(tmp_path, "train", names=names)
+    data = open_dataset(f"camvid:{tmp_path}/train")
+    by_name, by_pixels = picture(3, "day_77.png"), picture(900, "000001", hash_image(data[12].image))
+
+    gate, named = split_off(data, Manifest(("elsewhere",), (by_name, by_pixels), 1), 100)
+
+    assert named
+    assert [frame.name for frame in gate] == names[18:]
+    with pytest.raises(DataError, match="CamVid train has 0 pictures of other sequences than those of the calib"):
+        split_off(data, Manifest(("elsewhere",), (by_name, by_pixels, picture(901, "rain_00")), 1), 100)
+
+
+def test_pictures_without_sequences_judge_where_none_was_picked(
+    tmp_path: Path, write_camvid: Callable[..., None]
+) -> None:
+    write_camvid(tmp_path, "train", names=[f"{n:06d}" for n in range(10)])
+    data = open_dataset(f"camvid:{tmp_path}/train")
+
+    gate, named = split_off(data, Manifest(("film",), (picture(3, "000003"),), 1), 100)
+
+    assert (len(gate), named) == (10, False)
+    with pytest.raises(DataError, match="has 0 pictures of other sequences"):
+        split_off(data, Manifest(("film",), (picture(3, "000003", hash_image(data[3].image)),), 1), 100)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,9 @@ def test_behind_all_remedies_layers_go_back_to_float_fewest_first(unbalanced: Pa
     remedies = [name for name in REMEDIES if not any(note.startswith(name) for note in ladder.skipped)]
     assert len(remedies) >= len(REMEDIES) - 1  # the methods of least error may all be that of the squared error
     assert names[: 1 + len(remedies)] == ["INT8", *remedies]
+    rungs = {step.name: step.rung for step in ladder.steps}
+    equalised, corrected = rungs["channels equalised across layers"], rungs["biases corrected"]
+    assert equalised is not None and corrected == replace(equalised, corrected=True)  # each goes onto the best so far
     floats = [set(step.rung.floats) for step in ladder.steps if step.rung is not None and step.rung.floats]
     assert names[1 + len(remedies) :][: len(floats)] == [
         f"worst {'layer' if power == 0 else f'{2**power} layers'} in float" for power in range(len(floats))

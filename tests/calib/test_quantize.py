@@ -236,12 +236,12 @@ def test_of_the_two_dialects_one_that_cannot_be_written_is_skipped(
     monkeypatch.setattr("edge_seg.calib.quantize.targets_of", lambda name: (several, "onnxruntime"))
     notes: list[str] = []
 
-    assert choose_target(model, ranges, "openvino", on_skipped=notes.append) == "onnxruntime-x86"
+    assert choose_target(model, ranges, Rung("openvino"), on_skipped=notes.append) == "onnxruntime-x86"
     assert len(notes) == 1 and notes[0].startswith("tensorrt: The model has opset 21; files for tensorrt are written")
 
     model.opset_import[0].version = 22
     with pytest.raises(ModelError, match=r"(?s)tensorrt: The model has opset 22.*onnxruntime-x86: The model has"):
-        choose_target(model, ranges, "openvino")
+        choose_target(model, ranges, Rung("openvino"))
 
 
 def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:

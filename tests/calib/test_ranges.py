@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from edge_seg.calib.histogram import SIDE_BINS, Histogram
+from edge_seg.calib.manifest import hash_hashes, hash_image
 from edge_seg.calib.ranges import (
     MOVING,
     NAMES,
@@ -157,6 +158,28 @@ def test_ranges_are_read_back_as_written(tiny_model: Path, tmp_path: Path) -> No
 
     assert read_ranges(tmp_path / "ranges.json", model) == ranges
     assert parse_ranges(ranges.to_json(), "text") == ranges
+
+
+def test_the_pictures_are_known_by_their_hash(tiny_model: Path) -> None:
+    model = onnx.load(tiny_model)
+    shown = [frame.image for frame in Drive(1, 96, 72, 2)]
+    other = shown[1].copy()
+    other[0, 0, 0] ^= 1
+
+    first, again, changed = (
+        observe(model, iter([image[None] for image in found]), pictures="drive:seed=1").pictures_sha256
+        for found in (shown, shown, [shown[0], other])
+    )
+
+    assert first == again == hash_hashes([hash_image(image) for image in shown])
+    assert changed != first
+
+
+def test_ranges_of_before_the_hash_are_read_and_written_as_they_are() -> None:
+    text = Ranges("abc", "CamVid train", 8, {"x": {"min-max": (-1.0, 2.0)}}).to_json()
+
+    assert "sha256" not in text
+    assert parse_ranges(text, "r.json").to_json() == text
 
 
 def test_a_score_leaves_the_models_hash_alone_and_a_weight_does_not(tiny_model: Path, tmp_path: Path) -> None:

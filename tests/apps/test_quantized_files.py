@@ -1,0 +1,66 @@
+"""The files that `edge-seg quantize` writes and finds beside its INT8 file: all are of it, or none."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
+from edge_seg.apps.ladder import files_beside
+from edge_seg.calib.gates import Step
+from edge_seg.calib.ladder import Ladder
+from edge_seg.calib.ranges import Ranges
+from edge_seg.calib.rung import Rung
+from edge_seg.errors import SinkError
+
+SET = "drive:seed=3,frames=24,size=96x72"
+
+
+def test_what_a_ladder_left_beside_a_file_does_not_tell_of_a_later_one(tiny_model: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "fast.onnx", tmp_path / "other.json"
+    ranges, rung = files_beside(out)
+    plain = ["quantize", str(tiny_model), "--target", "onnxruntime-x86", "--out", str(out), "--ranges"]
+    observe = ["calib", "observe", str(tiny_model), "--data", SET, "--images", "8", "--out", str(ranges)]
+    CliRunner().invoke(app, observe, catch_exceptions=False)
+    other.write_bytes(ranges.read_bytes())
+    rung.write_text('target = "onnxruntime-x86"')
+
+    replay = ["quantize", str(tiny_model), "--ranges", str(ranges), "--rung", str(rung), "--out", str(out)]
+    CliRunner().invoke(app, replay, catch_exceptions=False)
+    assert ranges.exists() and rung.exists()
+    done = CliRunner().invoke(app, [*plain, str(ranges), "--method", "mse"], catch_exceptions=False)
+    assert ranges.exists() and not rung.exists() and f"Removed {rung}" in done.stderr
+
+    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
+    assert ranges.exists()  # alone it is a file of calib observe
+    rung.write_text("")
+    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
+    assert sorted(tmp_path.iterdir()) == [out, other]
+
+
+@pytest.mark.parametrize("failing", ["fast.onnx", "fast.ranges.json", "fast.rung.toml"])
+def test_all_files_of_a_ladder_are_replaced_or_none(
+    failing: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / name for name in ("fast.onnx", "fast.ranges.json", "fast.rung.toml")]
+    for path in paths:
+        path.write_text("old")
+    write = Path.write_bytes
+
+    def on_a_full_disk(path: Path, content: bytes) -> int:
+        if path.suffix == Path(failing).suffix and path.parent == tmp_path:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
+    step = Step("INT8", Rung(), "onnxruntime", 0.5, 0.0, {"Road": 0.0}, None, ())
+    ladder = Ladder((step,), step, b"new", Ranges("m", "p", 8, {"x": {"min-max": (0.0, 1.0)}}))
+    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: ladder)
+    with pytest.raises(SinkError, match=f"{failing} cannot be written: No space left"):
+        CliRunner().invoke(
+            app,
+            ["quantize", str(tiny_model), "--data", SET, "--max-drop", "1", "--out", str(paths[0])],
+            catch_exceptions=False,
+        )
+    assert [path.read_text() for path in paths] == ["old"] * 3
+    assert sorted(tmp_path.iterdir()) == paths
