@@ -40,11 +40,38 @@ def test_a_folder_in_colours(coloured: Path) -> None:
 
 def test_a_folder_of_indices_may_share_its_table_with_other_splits(coloured: Path) -> None:
     (coloured / "classes.csv").rename(coloured.parent / "classes.csv")
-    write(coloured / "labels" / "a.png", np.array([[0, 1, 1, VOID, 0, 0]] * 4, np.uint8))
+    write(coloured / "labels" / "a.png", np.array([[0, 2, 2, VOID, 0, 1]] * 4, np.uint8))
 
     frame = open_dataset(f"folder:{coloured}")[0]
 
-    assert frame.truth is not None and frame.truth[2].tolist() == [0, 1, 1, VOID, 0, 0]
+    assert frame.truth is not None and frame.truth[2].tolist() == [0, 1, 1, VOID, 0, VOID]
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels"),
+    [
+        (["void,0,0,0", "road,1,1,1", "car,2,2,2", "tree,3,3,3"], [VOID, 0, 1, 2]),
+        (["road,1,1,1", "car,2,2,2", "tree,3,3,3", "void,0,0,0"], [0, 1, 2, VOID]),
+        (["road,1,1,1", "ignore,0,0,0", "car,2,2,2", "Void,9,9,9"], [0, VOID, 1, VOID]),
+        (["road,1,1,1", "car,2,2,2", "tree,3,3,3", "sky,4,4,4"], [0, 1, 2, 3]),
+    ],
+    ids=["void first", "void last", "two of void", "no void"],
+)
+def test_a_number_is_that_of_the_tables_row(coloured: Path, rows: list[str], labels: list[int]) -> None:
+    (coloured / "classes.csv").write_text("name,r,g,b\n" + "\n".join(rows))
+    write(coloured / "labels" / "a.png", np.array([[0, 1, 2, 3, VOID, VOID]] * 4, np.uint8))
+    truth = open_dataset(f"folder:{coloured}")[0].truth
+
+    assert truth is not None and truth[0].tolist() == [*labels, VOID, VOID]
+
+
+def test_a_table_of_more_rows_than_a_byte_counts(coloured: Path) -> None:
+    """255 classes below a void row: the last one's number would be 255, which is void in every file."""
+    (coloured / "classes.csv").write_text("void,0,0,0\n" + "".join(f"c{n},{n},1,1\n" for n in range(255)))
+    write(coloured / "labels" / "a.png", np.array([[0, 1, 253, 254, VOID, VOID]] * 4, np.uint8))
+    truth = open_dataset(f"folder:{coloured}")[0].truth
+
+    assert truth is not None and truth[0].tolist() == [VOID, 0, 252, 253, VOID, VOID]
 
 
 def test_masks_hold_one_object(coloured: Path) -> None:
@@ -80,7 +107,7 @@ def _other_colour(root: Path) -> None:
 
 
 def _other_index(root: Path) -> None:
-    write(root / "labels" / "a.png", np.full((4, 6), 2, np.uint8))
+    write(root / "labels" / "a.png", np.full((4, 6), 3, np.uint8))
 
 
 def _no_table(root: Path) -> None:
@@ -130,7 +157,7 @@ def _nothing(root: Path) -> None:
             _other_colour,
             r"a\.png holds the colour \(1, 2, 3\) at column 3, row 2 \(2 pixels .* not name",
         ),
-        (_other_index, r"a\.png holds the values \[2\]; expected 0 to 1, or 255 for void"),
+        (_other_index, r"a\.png holds the values \[3\]; expected 0 to 2, or 255 for void"),
         (
             _no_table,
             r"mine has no classes\.csv, nor has the folder above\. Write a line for each class: name,r",
@@ -169,6 +196,7 @@ def test_a_palette_counts_as_its_colours(coloured: Path, make_png: Callable[...,
 @pytest.mark.parametrize("bits", [1, 4])
 def test_label_pngs_of_few_bits_hold_the_tables_rows(coloured: Path, make_png: Callable[..., bytes], bits: int) -> None:
     (coloured / "labels" / "a.png").write_bytes(make_png(np.array([[0, 1, 1, 0, 0, 0]] * 4, np.uint8), bits))
+    (coloured / "classes.csv").write_text("road,128,64,128\ncar,64,0,128\n")
 
     for scheme in ("folder", "mask"):
         truth = open_dataset(f"{scheme}:{coloured}")[0].truth
@@ -183,9 +211,13 @@ def test_a_mask_of_many_values_is_told(coloured: Path) -> None:
 
 
 def test_the_example_table_has_msrcs_classes() -> None:
+    """MSRC's colours count the classes in the bits of red, green and blue, as VOC's do: horse is 5, boat 25."""
     table = read_class_table(MSRC)
+    numbers = [n for n in range(26) if n not in (0, 19, 20)]  # void, and two numbers of no class
+    colours = [tuple(64 * (n >> 3 + i & 1) + 128 * (n >> i & 1) for i in range(3)) for n in numbers]
 
-    assert len(table.classes) == 23
+    assert [c.rgb for c in table.classes] == colours
+    assert [(c.name, c.rgb) for c in table.classes[-2:]] == [("body", (64, 64, 0)), ("boat", (192, 64, 0))]
     assert table.void_rgb == ((0, 0, 0),)
 
 
