@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.camvid import SPLITS
+from edge_seg.data.checks import check_apart, check_files
 from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
@@ -71,10 +72,14 @@ class EpochLines(Callback):
 def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None = None) -> Scores | None:
     """Train, evaluate the checkpoint or what `tuning` writes on the data set `test`, and write the mIoU into its spec.
 
-    None in those of several processes that are not the first: they only help to train.
+    None in those of several processes that are not the first: they only help to train. DataError, before anything is
+    trained, where the two sets share pictures or have other classes, and for a file of `test` that cannot be used.
     """
     dataset, data = open_dataset(test), open_dataset(options.data)
-    check_classes(data.class_names, dataset.class_names, dataset.name)
+    advice = "Give a --test of the same classes."
+    check_classes(data.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
+    check_apart(data, dataset)
+    check_files(dataset)
     if train(options, tuning) is None:
         return None
     judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
