@@ -170,7 +170,8 @@ def _run(
 ) -> dict[str, Any]:
     """What checkpoints hold of the run, for those who resume it: one that was resumed keeps what it began with."""
     if saved is not None:
-        return saved[RUN] | {"options": saved[RUN]["options"] | fixed}
+        begun: dict[str, Any] = saved[RUN]
+        return begun | {"options": begun["options"] | fixed}
     return {"options": options.first_weights() | fixed, "origins": _origins(options, tuning)}
 
 
