@@ -29,7 +29,8 @@ def register(app: typer.Typer) -> None:
 def train(
     *,
     data: Annotated[
-        str, typer.Option(help="Training set: camvid:PATH, folder:PATH, or drive:frames=400 for drive frames alone.")
+        str,
+        typer.Option(help="Training set: camvid:PATH, folder:PATH, or drive:frames=400 for 400 drive frames an epoch."),
     ],
     test: Annotated[
         str | None, typer.Option(help="Set of the final evaluation; of itself camvid:PATH/test for camvid:PATH.")
@@ -99,7 +100,7 @@ def train(
         import_extra(module, "train")
     from edge_seg.training.options import TrainOptions
 
-    _check_choices(precision, encoder_weights, freeze)
+    _check_choices(precision, encoder_weights, freeze, trained=init is not None or resume)
     check_usage(qat, init, {"--arch": arch, "--size": size}, {"--ranges": ranges, "--method": method})
     judged_on = test or _test_of(data)
     arch, size = arch or DEFAULT_ARCH, size or DEFAULT_SIZE
@@ -172,8 +173,11 @@ def _test_of(data: str) -> str:
     return found
 
 
-def _check_choices(precision: str, encoder_weights: str, freeze: str | None) -> None:
-    """Wrong usage where one of the options is none of its choices."""
+def _check_choices(precision: str, encoder_weights: str, freeze: str | None, *, trained: bool) -> None:
+    """Wrong usage where an option is none of its choices, and for --freeze of an encoder that nothing has trained.
+
+    `trained` says whether the net begins with weights of a file or of the run that goes on.
+    """
     from edge_seg.models.registry import WEIGHTS
     from edge_seg.training.options import PRECISIONS
     from edge_seg.training.start import FREEZES
@@ -184,6 +188,10 @@ def _check_choices(precision: str, encoder_weights: str, freeze: str | None) -> 
         raise typer.BadParameter(f"--encoder-weights {encoder_weights}: expected {' or '.join(WEIGHTS)}.")
     if freeze is not None and freeze not in FREEZES:
         raise typer.BadParameter(f"--freeze {freeze}: expected {' or '.join(FREEZES)}.")
+    if freeze is not None and not trained and encoder_weights == "random":
+        raise typer.BadParameter(
+            f"--freeze {freeze} would keep weights of chance. Give a net with --init, or --encoder-weights published."
+        )
 
 
 def _output(out: Path | None, arch: str) -> Path:

@@ -36,8 +36,17 @@ class Scores:
         return {key: getattr(self, key) for key in keys.split()}
 
 
-def check_classes(model: tuple[str, ...], data: tuple[str, ...], data_name: str) -> None:
+def check_classes(
+    model: tuple[str, ...],
+    data: tuple[str, ...],
+    data_name: str,
+    *,
+    whose: str = "the model",
+    advice: str = "Choose a model trained on these classes.",
+) -> None:
     """DataError unless model and data have the same classes in the same order.
+
+    `whose` the first classes are and what to do are told as given.
 
     >>> check_classes(("Road", "Sky"), ("Sky", "Road"), "my frames")
     Traceback (most recent call last):
@@ -50,8 +59,8 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], data_name: str)
     padded = [(*names, *["missing"] * (size - len(names))) for names in (model, data)]
     label = next(i for i, (ours, theirs) in enumerate(zip(*padded, strict=True)) if ours != theirs)
     raise DataError(
-        f"{data_name} has other classes than the model: label {label} is {padded[1][label]} there, but "
-        f"{padded[0][label]} in the model. Choose a model trained on these classes."
+        f"{data_name} has other classes than {whose}: label {label} is {padded[1][label]} there, but "
+        f"{padded[0][label]} in {whose}. {advice}"
     )
 
 

@@ -52,6 +52,9 @@ class Loss:
     """The terms of the loss and their weights; `kind` weighs 1."""
 
     kind: str = choice("cross-entropy", "ohem", "focal")
+    focal_gamma: float = number(2.0, most=10)
+    ohem_sure: float = number(0.7, 0.01, 1)  # pixels whose class has more than this probability are left out
+    ohem_least: float = number(1 / 16, most=1)  # share of the pixels, the hardest, that counts in any case
     class_weights: str = choice("inverse-log", "median-frequency", "none")
     most_weight: float = number(math.inf, 1.0, math.inf)  # the heaviest class against the lightest
     aux: float = number(0.4)  # heads at strides 8 and 16

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.camvid import SPLITS
+from edge_seg.data.checks import check_apart, check_files
 from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
@@ -41,7 +42,7 @@ from edge_seg.training.batches import (
 )
 from edge_seg.training.distillation import make_distiller
 from edge_seg.training.finish import finish_net
-from edge_seg.training.folder import owned_folder
+from edge_seg.training.folder import is_first_process, owned_folder
 from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
@@ -54,6 +55,8 @@ from edge_seg.training.tuning import Tuning
 from edge_seg.types import Dataset
 
 VALIDATE_EVERY = 10
+MEETING = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What several machines need to find each other, in the environment."""
 
 
 class EpochLines(Callback):
@@ -71,10 +74,14 @@ class EpochLines(Callback):
 def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None = None) -> Scores | None:
     """Train, evaluate the checkpoint or what `tuning` writes on the data set `test`, and write the mIoU into its spec.
 
-    None in those of several processes that are not the first: they only help to train.
+    None in those of several processes that are not the first: they only help to train. DataError, before anything is
+    trained, where the two sets share pictures or have other classes, and for a file of `test` that cannot be used.
     """
     dataset, data = open_dataset(test), open_dataset(options.data)
-    check_classes(data.class_names, dataset.class_names, dataset.name)
+    advice = "Give a --test of the same classes."
+    check_classes(data.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
+    check_apart(data, dataset)
+    check_files(dataset)
     if train(options, tuning) is None:
         return None
     judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
@@ -126,11 +133,11 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
     with owned_folder(options):
         saved = read_last(task, options, fixed)
-        owed = saved[RUN]["origins"] if saved else _origins(options, tuning)
-        if report is not None:
+        run = _run(options, tuning, fixed, saved)
+        if report is not None and is_first_process():  # of another the folder may not be there yet
             write_whole(options.run_dir / "init.txt", report.text().encode())
         with _quiet():
-            trainer = _trainer(options, {"options": fixed, "origins": owed})
+            trainer = _trainer(options, run)
         sampler = epoch_sampler(samples, trainer, options)
         if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
             task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
@@ -141,7 +148,7 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
                 trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
         if not trainer.is_global_zero:
             return None
-        spec = _spec(dataset, options, owed)
+        spec = _spec(dataset, options, run["origins"])
         _write(task, spec, pictures, options, tuning)
         return spec
 
@@ -158,6 +165,16 @@ def _write(
     write_checkpoint(options.out, options.arch, spec, net)
 
 
+def _run(
+    options: TrainOptions, tuning: Tuning | None, fixed: dict[str, object], saved: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What checkpoints hold of the run, for those who resume it: one that was resumed keeps what it began with."""
+    if saved is not None:
+        begun: dict[str, Any] = saved[RUN]
+        return begun | {"options": begun["options"] | fixed}
+    return {"options": options.first_weights() | fixed, "origins": _origins(options, tuning)}
+
+
 def _origins(options: TrainOptions, tuning: Tuning | None) -> list[tuple[str, str]]:
     owed = origins(options.init, options.encoder_weights, options.teacher)
     return owed if tuning is None else [*tuning.owed, *owed]
@@ -171,11 +188,12 @@ def _check_processes(options: TrainOptions) -> None:
         )
     if options.on_gpu and options.devices > torch.cuda.device_count():
         raise DataError(f"--devices {options.devices}: this machine has {torch.cuda.device_count()} GPUs.")
-    missing = [name for name in ("NODE_RANK", "MASTER_ADDR") if name not in os.environ] if options.nodes > 1 else []
+    # Without a port Lightning picks a free one on each machine, and they never meet.
+    missing = [name for name in MEETING if name not in os.environ] if options.nodes > 1 else []
     if missing:
         raise DataError(
-            f"--nodes {options.nodes}: {' and '.join(missing)} must be set on each machine, such as NODE_RANK=0 and "
-            "MASTER_ADDR=10.0.0.1, the first machine's address."
+            f"--nodes {options.nodes}: {' and '.join(missing)} must be set on each machine, such as NODE_RANK=0 on the "
+            "first, MASTER_ADDR=10.0.0.1, the first one's address, and MASTER_PORT=29500, a port that is free there."
         )
 
 

@@ -222,3 +222,43 @@ def short_run() -> Callable[..., Any]:
         return TrainOptions(**(settings | changes))
 
     return options
+
+
+class FakeCapture:
+    """A camera that gives `left` pictures and then none."""
+
+    def __init__(self, left: int, *, opens: bool = True) -> None:
+        self.left, self.opens, self.released = left, opens, False
+
+    def isOpened(self) -> bool:  # OpenCV's names
+        return self.opens
+
+    def set(self, setting: int, value: float) -> bool:
+        return True
+
+    def get(self, setting: int) -> float:
+        return 30.0
+
+    def grab(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self) -> tuple[bool, UInt8Array]:
+        return True, np.full((6, 8, 3), self.left, np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
+    """A function that plugs a camera in."""
+
+    import cv2
+
+    def plug(left: int, *, opens: bool = True) -> FakeCapture:
+        capture = FakeCapture(left, opens=opens)
+        monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture)
+        return capture
+
+    return plug

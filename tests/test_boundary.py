@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +49,58 @@ def test_it_is_the_measure_of_the_paper(labels: UInt8Array, truth: UInt8Array, t
     expected = f1(np.where(truth == VOID, VOID, labels).astype(np.uint8), truth, tolerance * math.hypot(6, 7))
 
     assert measure.mean() == pytest.approx(float("nan") if expected is None else expected, nan_ok=True)
+
+
+def blobs(seed: int, *, void: bool) -> UInt8Array:
+    """Three classes in blobs of a few pixels, [45, 45], with a stripe of void where that is wanted.
+
+    Square, since torchmetrics 1.9 puts the distances of other pictures into the wrong places.
+    """
+    values = cv2.GaussianBlur(np.random.default_rng(seed).normal(size=(45, 45)), (0, 0), 2.5)
+    labels = np.digitize(values, np.quantile(values, (0.3, 0.7))).astype(np.uint8)
+    if void:
+        labels[18:21] = VOID
+    return labels
+
+
+def torch_f1(labels: UInt8Array, truth: UInt8Array, reach_px: float) -> float:
+    """The same measure by convolutions and by torchmetrics' distances, which know nothing of OpenCV's."""
+    import torch
+    from torchmetrics.functional.segmentation.utils import distance_transform
+
+    cross = torch.tensor([[[[0.0, 1, 0], [1, 1, 1], [0, 1, 0]]]])
+
+    def edge(picture: UInt8Array, label: int) -> torch.Tensor:
+        inside, other = (
+            torch.from_numpy(which) for which in (picture == label, (picture != label) & (picture != VOID))
+        )
+        beside = torch.nn.functional.conv2d(other[None, None].float(), cross, padding=1)[0, 0] > 0
+        return inside & beside
+
+    values = []
+    for label in range(3):
+        edges = [edge(picture, label) for picture in (np.where(truth == VOID, VOID, labels).astype(np.uint8), truth)]
+        away = [distance_transform((~line).to(torch.uint8), engine="pytorch") for line in edges]
+        precision, recall = (
+            (there[line] <= reach_px).double().mean() for line, there in zip(edges, reversed(away), strict=True)
+        )
+        values.append(float(2 * precision * recall / (precision + recall)))
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("void", [False, True])
+@pytest.mark.parametrize("tolerance", [0.0075, 0.03, 0.05])
+def test_it_agrees_with_torchmetrics_distances(tolerance: float, void: bool) -> None:
+    pytest.importorskip("torchmetrics")
+    measure, expected = BoundaryF1(3, tolerance), []
+    for seed in range(3):
+        truth = blobs(seed, void=void)
+        labels = np.roll(blobs(seed, void=False), seed + 1, axis=1)
+        measure.update(labels, truth)
+        expected.append(torch_f1(labels, truth, tolerance * math.hypot(45, 45)))
+
+    assert 0.1 < measure.mean() < 1
+    assert measure.mean() == pytest.approx(sum(expected) / 3, abs=1e-9)
 
 
 def test_pictures_count_alike_and_those_without_an_outline_not_at_all() -> None:

@@ -61,6 +61,26 @@ def test_miou_and_dice_equal_torchmetrics() -> None:
     assert matrix.global_accuracy() == pytest.approx(float(accuracy), abs=1e-6)
 
 
+def test_recall_and_class_average_equal_torchmetrics() -> None:
+    """Also where the truth lacks a class: torchmetrics gives it 0, and leaves it out of its mean."""
+    pytest.importorskip("torchmetrics")
+    import torch
+    from torchmetrics.classification import MulticlassAccuracy
+
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, (2, 50, 60), dtype=np.uint8)
+    truth = rng.choice(np.array([0, 1, 3, 4, VOID], np.uint8), (2, 50, 60), p=[0.5, 0.3, 0.1, 0.05, 0.05])
+    matrix = ConfusionMatrix(5)
+    matrix.update(labels, truth)
+
+    guessed, true = torch.from_numpy(labels).long(), torch.from_numpy(truth).long()
+    recall = MulticlassAccuracy(num_classes=5, ignore_index=VOID, average="none")(guessed, true)
+    found = matrix.class_recall()
+    assert [label for label in range(5) if np.isnan(found[label])] == [2]
+    assert np.nan_to_num(found) == pytest.approx(recall.numpy(), abs=1e-6)
+    assert matrix.class_accuracy() == pytest.approx(float(recall[[0, 1, 3, 4]].mean()), abs=1e-6)
+
+
 def test_recall_and_accuracies_of_a_known_matrix() -> None:
     matrix = ConfusionMatrix(3)
     matrix.counts[:] = [[8, 2, 0], [1, 4, 0], [0, 0, 0]]

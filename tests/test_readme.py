@@ -4,11 +4,17 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from edge_seg.apps.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,13 +52,24 @@ def test_the_block_that_trains_runs(tmp_path: Path) -> None:
     assert {"mine.pt", "mine.onnx", "mine.int8.onnx"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_walk_with_data_of_ones_own_runs(tmp_path: Path) -> None:
+def test_the_walk_with_data_of_ones_own_runs(
+    tmp_path: Path, camera: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last command wants a camera and shows a window: it is given one, and none."""
     pytest.importorskip("torch")
-    blocks = MARKED.findall((ROOT / "docs/own-data.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/own-data.md").read_text(encoding="utf-8")
+    blocks = MARKED.findall(page)
     run(blocks, tmp_path)
 
     assert [language for language, _ in blocks] == ["python", "sh", "sh", "sh", "sh"]
     assert {"mine.int8.onnx", "worst.png", "last.png"} <= {path.name for path in (tmp_path / "mine").iterdir()}
+
+    (line,) = re.findall(r"^```sh\nedge-seg (.*)\n```$", page, re.MULTILINE)
+    capture = camera(5)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*shlex.split(line), "--headless", "--json"], catch_exceptions=False)
+    assert (done.exit_code, capture.released) == (0, True), done.output
+    assert json.loads(done.stdout)["frames"] > 0
 
 
 def test_blocks_are_found() -> None:
@@ -61,8 +78,6 @@ def test_blocks_are_found() -> None:
 
 
 def test_the_table_of_commands_is_whole() -> None:
-    from edge_seg.apps.cli import app
-
     named = re.findall(r"^\| `edge-seg (\w+)` \|", README, re.MULTILINE)
     known = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     known += [group.name or "" for group in app.registered_groups]

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -96,17 +94,6 @@ def test_a_run_starts_from_a_checkpoint(short_run: ShortRun, tmp_path: Path, tin
         train(short_run(tmp_path / "other", init=tiny_checkpoint, arch="edge-seg-s"))
 
 
-def test_a_whole_net_is_taken_but_for_its_output(
-    short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path, two_classes: Path
-) -> None:
-    trained = trained_spec(short_run(tmp_path / "run", data=f"folder:{two_classes}", init=tiny_checkpoint, epochs=1))
-
-    lines = (tmp_path / "run" / "init.txt").read_text().splitlines()
-    assert lines[0].startswith("--init tiny.pt: 125 of 131 tensors taken; head.weight is [11, 48, 1, 1] there")
-    assert "anew      head.bias [2]: [11] in the file" in lines
-    assert (trained.dataset, trained.licence) == ("mine and nothing", "")
-
-
 def test_weights_of_elsewhere_are_named_in_the_spec(short_run: ShortRun, tmp_path: Path) -> None:
     torch.save(build_model("edge-seg-n", 11).state_dict(), tmp_path / "theirs.pth")
 
@@ -192,52 +179,6 @@ def test_what_cannot_work_is_told(
 ) -> None:
     with pytest.raises(DataError, match=message):
         train(short_run(tmp_path, **changes))
-    assert not (tmp_path / "net.pt").exists()
-
-
-@pytest.fixture
-def two_classes(tmp_path: Path) -> Path:
-    """A folder of pictures of 60x40, dark on the left and bright on the right, and a table of the two halves."""
-    rng = np.random.default_rng(0)
-    labels = np.zeros((40, 60), np.uint8)
-    labels[:, 30:] = 1
-    for name in ("images", "labels"):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-    for number in range(8):
-        image = (labels * 150 + rng.integers(0, 60, labels.shape)).astype(np.uint8)
-        cv2.imwrite(str(tmp_path / "mine" / "images" / f"{number}.png"), cv2.merge([image] * 3))
-        cv2.imwrite(str(tmp_path / "mine" / "labels" / f"{number}.png"), labels)
-    (tmp_path / "mine" / "classes.csv").write_text("dark,0,0,0\nbright,255,255,255\n")
-    return tmp_path / "mine"
-
-
-def test_a_net_learns_classes_of_ones_own_from_pictures_of_another_size(
-    short_run: ShortRun, tmp_path: Path, two_classes: Path
-) -> None:
-    data = f"folder:{two_classes}"
-    scores = train_and_evaluate(short_run(tmp_path, data=data, val=data, epochs=12, lr=5e-3, ema=0.5), data)
-
-    _, spec, _ = read_checkpoint(tmp_path / "net.pt")
-    assert (spec.class_names, spec.dataset, spec.licence) == (("dark", "bright"), "mine", "")
-    assert (spec.width, spec.height) == (96, 72)
-    assert scores.miou is not None and scores.miou > 0.7
-
-
-@pytest.mark.parametrize(
-    ("changes", "test", "message"),
-    [
-        ({}, "drive:frames=2", r"drive seed 1 has other classes than the model: label 0 is Sky there"),
-        ({"val": "drive:frames=2"}, "", r"drive seed 1 has other classes"),
-        ({"drive_share": 0.5}, "", r"the drive frames that drive_share asks for has other classes"),
-    ],
-)
-def test_other_classes_are_told_before_training(
-    short_run: ShortRun, changes: dict[str, object], test: str, message: str, tmp_path: Path, two_classes: Path
-) -> None:
-    data = f"folder:{two_classes}"
-    with pytest.raises(DataError, match=message):
-        train_and_evaluate(short_run(tmp_path, data=data, **changes), test or data)
-
     assert not (tmp_path / "net.pt").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_seg.data.camvid import CAMVID_LICENCE, SPLITS
 from edge_seg.data.class_table import read_class_table
 from edge_seg.data.images import IMAGE_SUFFIXES
-from edge_seg.data.pairs import PairedImages, need_folder, need_labels, need_pairs
+from edge_seg.data.pairs import PairedImages, check_one_to_one, need_folder, need_labels, need_pairs
 from edge_seg.errors import DataError
 from edge_seg.files import list_folder
 
@@ -19,7 +19,10 @@ LABEL_END = "_L.png"
 
 
 def open_camvid_raw(location: str) -> PairedImages:
-    """Open PATH, all 701 pictures, or `PATH/SPLIT`; DataError where PATH holds neither layout."""
+    """Open PATH, all 701 pictures, or `PATH/SPLIT`.
+
+    DataError where PATH holds neither layout, and for an image without labels or labels without an image.
+    """
     path = Path(location)
     split = path.name if path.name in SPLITS else ""
     root = path.parent if split else path
@@ -31,5 +34,6 @@ def open_camvid_raw(location: str) -> PairedImages:
     table = read_class_table(tables[0])
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
     pairs = [(image, need_labels(image, labels / f"{image.stem}{LABEL_END}")) for image in found]
-    name = f"CamVid32 {split}".strip()
-    return PairedImages(name, table.classes, need_pairs(pairs, str(images)), table.read_truth, CAMVID_LICENCE)
+    kept = [path for path in list_folder(labels, DataError) if path.name.endswith(LABEL_END)]
+    check_one_to_one(images, labels, need_pairs(pairs, str(images)), kept)
+    return PairedImages(f"CamVid32 {split}".strip(), table.classes, pairs, table.read_truth, CAMVID_LICENCE)

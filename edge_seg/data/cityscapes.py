@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_seg.data.images import IMAGE_SUFFIXES, read_labels
-from edge_seg.data.pairs import PairedImages, need_folder, need_labels, need_pairs
+from edge_seg.data.pairs import PairedImages, check_one_to_one, need_folder, need_labels, need_pairs
 from edge_seg.errors import DataError
 from edge_seg.files import list_folder
 from edge_seg.types import VOID, SegClass, UInt8Array
@@ -49,22 +49,29 @@ _BY_ID[list(LABEL_IDS)] = range(len(LABEL_IDS))
 
 
 def open_cityscapes(location: str) -> PairedImages:
-    """Open `PATH/SPLIT`; DataError where PATH does not hold the official layout, or a label file is missing."""
+    """Open `PATH/SPLIT`.
+
+    DataError where PATH does not hold the official layout, and for an image without labels or labels without an image.
+    """
     path = Path(location)
     if path.name not in SPLITS:
         raise DataError(f"cityscapes:{location} names no split. Type for example: {EXAMPLE}")
     images = need_folder(path.parent / "leftImg8bit" / path.name, EXAMPLE)
     labels = need_folder(path.parent / "gtFine" / path.name, EXAMPLE)
-    pairs = [
-        (image, need_labels(image, labels / city.name / f"{image.stem.removesuffix(IMAGE_END)}{LABEL_END}"))
-        for city in list_folder(images, DataError)
-        if city.is_dir()
-        for image in list_folder(city, DataError)
-        if image.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    return PairedImages(
-        f"Cityscapes {path.name}", CITYSCAPES_CLASSES, need_pairs(pairs, str(images)), _read_truth, LICENCE
-    )
+    found = [file for file in _files_of_cities(images) if file.suffix.lower() in IMAGE_SUFFIXES]
+    pairs = [(image, need_labels(image, _labels_of(image, labels))) for image in found]
+    kept = [file for file in _files_of_cities(labels) if file.name.endswith(LABEL_END)]
+    check_one_to_one(images, labels, need_pairs(pairs, str(images)), kept)
+    return PairedImages(f"Cityscapes {path.name}", CITYSCAPES_CLASSES, pairs, _read_truth, LICENCE)
+
+
+def _files_of_cities(folder: Path) -> list[Path]:
+    cities = [city for city in list_folder(folder, DataError) if city.is_dir()]
+    return [file for city in cities for file in list_folder(city, DataError)]
+
+
+def _labels_of(image: Path, labels: Path) -> Path:
+    return labels / image.parent.name / f"{image.stem.removesuffix(IMAGE_END)}{LABEL_END}"
 
 
 def _read_truth(path: Path) -> UInt8Array:

@@ -26,17 +26,18 @@ _NAME_LAST = re.compile(rf"{_RGB}{_GAP}(?P<name>.*[^\s,;])[\s,;]*")
 _COLOUR = "Add it there, as a class or as void."
 _PALETTE = (
     "It is a palette picture: give the palette's colours in the table, or save it as a picture of one channel, of the "
-    "classes' numbers."
+    "numbers of its rows."
 )
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Classes in label order, and the colours (red, green, blue) that stand for no class."""
+    """Classes in label order, and what stands for no class: colours (red, green, blue) and their rows' numbers."""
 
     path: Path
     classes: tuple[SegClass, ...]
     void_rgb: tuple[tuple[int, int, int], ...] = ()
+    void_rows: tuple[int, ...] = ()
 
     @cached_property
     def _by_key(self) -> tuple[NDArray[np.int64], UInt8Array]:
@@ -45,11 +46,27 @@ class ClassTable:
         pairs = sorted((r << 16 | g << 8 | b, label) for (r, g, b), label in entries)
         return np.array([key for key, _ in pairs]), np.array([label for _, label in pairs], np.uint8)
 
+    @cached_property
+    def _by_row(self) -> UInt8Array:
+        """The label of each row's number [256], VOID where that row is void or there is none."""
+        labels = np.full(VOID + 1, VOID, np.uint8)
+        rows = [row for row in range(min(self._rows, VOID)) if row not in self.void_rows]
+        labels[rows] = range(len(rows))
+        return labels
+
+    @property
+    def _rows(self) -> int:
+        return len(self.classes) + len(self.void_rows)
+
     def read_truth(self, path: Path) -> UInt8Array:
-        """Labels [H, W] of a label file: by colour where it has three channels, else by the table's rows."""
+        """Labels [H, W] of a label file: by colour where it has three channels, else by the table's rows.
+
+        Rows count from 0, void ones too: their numbers are VOID, as 255 is. LabelError for another colour or number.
+        """
         picture = read_picture(path)
         if picture.ndim == 2:
-            return read_labels(path, classes=len(self.classes))
+            by_row: UInt8Array = self._by_row[read_labels(path, classes=self._rows)]
+            return by_row
         blue, green, red = (picture[:, :, i].astype(np.int64) for i in range(3))
         wanted = red << 16 | green << 8 | blue
         keys, labels = self._by_key
@@ -77,7 +94,7 @@ def read_class_table(path: Path) -> ClassTable:
     digit, are left out. DataError with the line for anything else, and for a name or colour given twice.
     """
     classes: list[SegClass] = []
-    void: list[tuple[int, int, int]] = []
+    void: dict[int, tuple[int, int, int]] = {}  # by row
     text = enumerate(read_text(path, DataError).splitlines(), 1)
     lines = [(number, line) for number, line in text if line.strip() and not line.lstrip().startswith("#")]
     for number, line in lines:
@@ -87,14 +104,14 @@ def read_class_table(path: Path) -> ClassTable:
                 continue
             raise DataError(f"{path}, line {number}: expected a name and three numbers from 0 to 255, found {line!r}.")
         if entry.name.lower() in VOID_NAMES:
-            void.append(entry.rgb)
+            void[len(classes) + len(void)] = entry.rgb
             continue
-        if entry.name in (c.name for c in classes) or entry.rgb in (*(c.rgb for c in classes), *void):
+        if entry.name in (c.name for c in classes) or entry.rgb in (*(c.rgb for c in classes), *void.values()):
             raise DataError(f"{path}, line {number}: the name or the colour of {line!r} was given before.")
         classes.append(entry)
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise DataError(f"{path} names {len(classes)} classes; 1 to {MAX_CLASSES} are possible.")
-    return ClassTable(path, tuple(classes), tuple(void))
+    return ClassTable(path, tuple(classes), tuple(void.values()), tuple(void))
 
 
 def _parse_line(line: str) -> SegClass | None:

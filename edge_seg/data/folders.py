@@ -15,7 +15,8 @@ MASK_CLASSES = (SegClass("background", (64, 64, 64)), SegClass("object", (0, 160
 def open_folder(location: str) -> PairedImages:
     """Open PATH with `images/`, `labels/` and `classes.csv`, the table also one folder above, where splits share it.
 
-    Label files hold the table's colours, or its rows as numbers from 0. DataError where something of it is missing.
+    Label files hold the table's colours, or the numbers of its rows from 0, those of void rows too. DataError where
+    something of it is missing.
     """
     root, pairs = _pairs("folder", location)
     table = _find_table(root)

@@ -51,25 +51,34 @@ def pair_by_stem(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     found = [p for p in list_folder(images, DataError) if p.suffix.lower() in IMAGE_SUFFIXES]
     pairs = list(zip(found, label_paths(found, labels), strict=True))
     if pairs:  # a folder without any image is the caller's to tell
-        _check_one_to_one(images, found, labels)
+        kept = [p for p in list_folder(labels, DataError) if p.suffix.lower() in LABEL_SUFFIXES]
+        check_one_to_one(images, labels, pairs, kept)
     return pairs
 
 
-def _check_one_to_one(images: Path, found: list[Path], labels: Path) -> None:
-    by_stem = {p.stem: p for p in found}  # the last one stays
-    for image in found:
-        if image != by_stem[image.stem]:
+def check_one_to_one(images: Path, labels: Path, pairs: list[tuple[Path, Path]], kept: list[Path]) -> None:
+    """DataError for two images with one label file, LabelError for one of the label files `kept` that no image has.
+
+    Label files count by folder and stem. `images` and `labels` are the folders that the message tells.
+    """
+    by_labels = {_without_suffix(path): image for image, path in pairs}  # the last one stays
+    for image, path in pairs:
+        other = by_labels[_without_suffix(path)]
+        if image != other:
             raise DataError(
-                f"{images} holds {image.name} and {by_stem[image.stem].name}, which would share their labels. "
+                f"{image.parent} holds {image.name} and {other.name}, which would share their labels. "
                 "Rename or remove one of them."
             )
-    kept = [p for p in list_folder(labels, DataError) if p.suffix.lower() in LABEL_SUFFIXES]
-    alone = [p for p in kept if p.stem not in by_stem]
+    alone = [path for path in kept if _without_suffix(path) not in by_labels]
     if alone:
         raise LabelError(
             f"{images} lacks the images of {len(alone)} of {len(kept)} label files in {labels}, the first "
             f"{alone[0].name}. Add its image ({', '.join(IMAGE_SUFFIXES)}), or remove the label file."
         )
+
+
+def _without_suffix(path: Path) -> tuple[Path, str]:
+    return path.parent, path.stem
 
 
 def need_folder(folder: Path, example: str) -> Path:

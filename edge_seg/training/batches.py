@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edge_seg.data import Drive, open_dataset
+from edge_seg.data.checks import check_files
 from edge_seg.errors import DataError
 from edge_seg.evaluate import check_classes
 from edge_seg.recipe import Loss
@@ -17,11 +18,17 @@ from edge_seg.types import Dataset
 
 
 def open_training_set(dataset: Dataset, options: TrainOptions) -> tuple[TrainingSet, Pictures]:
-    """The samples and their pictures in memory; drive frames are rendered anew for every sample."""
+    """The samples and their pictures in memory; drive frames are rendered anew for every sample.
+
+    DataError for fewer samples than a batch has, and where the recipe's drive frames have other classes.
+    """
     frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
     share, batch = options.recipe.samples.drive_share, options.recipe.schedule.batch
-    if share:
-        check_classes(dataset.class_names, Drive.class_names, "the drive frames that drive_share asks for")
+    if share and dataset.class_names != Drive.class_names:
+        raise DataError(
+            f"The recipe mixes in drive frames (drive_share {share:g}), which have CamVid's classes; those of "
+            f"{dataset.name} are others. Type --drive-share 0."
+        )
     drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
     if len(frames) + drive_count < batch:
         raise DataError(f"{dataset.name} gives {len(frames) + drive_count} samples, fewer than one batch of {batch}.")
@@ -64,9 +71,10 @@ def training_loader(
 
 
 def validation_loader(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
-    """The set that is watched, in batches."""
+    """The set that is watched, in batches; DataError for other classes than the training set's, and for a bad file."""
     if options.val is None:
         return None
-    watched = open_dataset(options.val)
-    check_classes(dataset.class_names, watched.class_names, watched.name)
+    watched, advice = open_dataset(options.val), "Give a --val of the same classes, or none."
+    check_classes(dataset.class_names, watched.class_names, watched.name, whose="the training set", advice=advice)
+    check_files(watched)
     return DataLoader(LabelledSet(watched, options.size), batch_size=options.recipe.schedule.batch)

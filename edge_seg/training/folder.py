@@ -22,6 +22,11 @@ def _check_output(options: TrainOptions) -> None:
             raise SinkError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from None
 
 
+def is_first_process() -> bool:
+    """True in the one of several processes that writes for all."""
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
 @contextmanager
 def owned_folder(options: TrainOptions) -> Iterator[None]:
     """Make the run's folder and keep other trainings out of it while the block runs.
@@ -29,8 +34,9 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
     Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
     that cannot be written.
     """
-    is_first = getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
-    if not is_first or (options.resume and not options.run_dir.is_dir()):  # without one there is nothing to resume
+    if not is_first_process() or (
+        options.resume and not options.run_dir.is_dir()
+    ):  # without one there is nothing to resume
         yield
         return
     _check_output(options)

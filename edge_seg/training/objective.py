@@ -1,6 +1,7 @@
 """The loss of a recipe: its terms, weighted and summed."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,11 +21,7 @@ from edge_seg.losses import (
 from edge_seg.recipe import Loss
 from edge_seg.types import VOID
 
-PIXEL_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
-    "cross-entropy": cross_entropy,
-    "ohem": ohem_cross_entropy,
-    "focal": focal,
-}
+PixelLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Objective(nn.Module):
@@ -50,7 +47,17 @@ class Objective(nn.Module):
     def of_pixels(self, logits: Tensor, truth: Tensor) -> Tensor:
         """The first term alone, which is all that the auxiliary heads are given."""
         weights: Tensor | None = self.weights  # type: ignore[assignment]
-        return PIXEL_LOSSES[self.settings.kind](logits.float(), truth.long(), weights)
+        return loss_of_pixels(self.settings)(logits.float(), truth.long(), weights)
+
+
+def loss_of_pixels(settings: Loss) -> PixelLoss:
+    """The loss that `kind` names, with the fields that are its own."""
+    kinds: dict[str, PixelLoss] = {
+        "cross-entropy": cross_entropy,
+        "ohem": partial(ohem_cross_entropy, sure=settings.ohem_sure, least=settings.ohem_least),
+        "focal": partial(focal, gamma=settings.focal_gamma),
+    }
+    return kinds[settings.kind]
 
 
 def class_weights(settings: Loss, pixels: NDArray[np.int64], where_present: NDArray[np.int64]) -> Tensor | None:

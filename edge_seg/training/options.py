@@ -55,10 +55,13 @@ class TrainOptions:
 
     def fixed(self) -> dict[str, object]:
         """What a run and its resumed rest must have in common beside their data, by the names that errors tell."""
-        names = "arch", "size", "seed", "freeze", "processes"
-        teacher = None if self.teacher is None else _content(find_model(str(self.teacher)))
-        own = {name: getattr(self, name) for name in names} | {"teacher": teacher, "bf16": self.use_bf16}
-        return own | recipe_fields(self.recipe)
+        names = "arch", "size", "seed", "freeze", "processes", "compile"
+        own = {name: getattr(self, name) for name in names}
+        return own | {"teacher": _content(self.teacher), "bf16": self.use_bf16} | recipe_fields(self.recipe)
+
+    def first_weights(self) -> dict[str, object]:
+        """What a run begins with, by the names that errors tell; its resumed rest may leave it out."""
+        return {"init": _content(self.init), "encoder_weights": self.encoder_weights}
 
     @property
     def processes(self) -> int:
@@ -86,5 +89,7 @@ def recipe_fields(recipe: Recipe) -> dict[str, object]:
     return {f"[{table}] {name}": value for table, found in tables.items() for name, value in found.items()}
 
 
-def _content(path: Path) -> str:
-    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+def _content(model: Path | None) -> str | None:
+    if model is None:
+        return None
+    return f"sha256 {hashlib.sha256(find_model(str(model)).read_bytes()).hexdigest()[:16]}"

@@ -24,6 +24,8 @@ from edge_seg.training.options import TrainOptions, recipe_fields
 SAVE_EVERY_S = 60.0
 RUN = "edge_seg_run"
 """Where a checkpoint holds what `LastCheckpoint` was given of the run."""
+NEWER = ("compile", "init", "encoder_weights")
+"""What runs of older versions do not tell of themselves: they go on whatever it is now."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -101,7 +103,7 @@ def _any_process(trainer: L.Trainer, asked: bool) -> bool:
 def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object]) -> dict[str, Any] | None:
     """The last checkpoint of the run to resume, or None for a new run; DataError where the two do not go together.
 
-    `now` is what they must have in common.
+    `now` is what they must have in common. Of the first weights it is what is given, since the checkpoint has them.
     """
     last = options.last
     if not options.resume:
@@ -118,7 +120,10 @@ def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object])
     before = saved.get(RUN, {}).get("options")
     if before is None:
         raise DataError(f"{last} is of an older version. Start again with another --out.")
-    before = recipe_fields(Recipe()) | before  # a run of an older version had the defaults of what its recipe lacked
+    given = {name: value for name, value in options.first_weights().items() if value not in (None, "random")}
+    now = {**now, **given}
+    # A run of an older version had the defaults of what its recipe lacked, and did not tell what is NEWER.
+    before = recipe_fields(Recipe()) | {name: now[name] for name in NEWER if name in now} | before
     other = [f"{name} {before.get(name)}, not {value}" for name, value in now.items() if before.get(name) != value]
     if other:
         raise DataError(f"{last} was made with {'; '.join(other)}. Give the options of the run to resume.")

@@ -142,6 +142,7 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
         (["--data", "drive:frames=4", "--size", "16x16"], "--size 16x16: expected WxH"),
         (["--data", "drive:frames=4", "--freeze", "head"], "--freeze head: expected encoder"),
         (["--data", "drive:frames=4", "--encoder-weights", "best"], "best: expected random or published"),
+        (["--data", "drive:frames=4", "--freeze", "encoder"], "would keep weights of chance. Give a net with --init"),
     ],
 )
 def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
@@ -150,3 +151,20 @@ def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
 
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--init", "nowhere.pt"],
+        ["--encoder-weights", "published", "--arch", "edge-seg-n"],
+        ["--resume"],
+    ],
+)
+def test_what_is_trained_already_may_be_frozen(options: list[str], tmp_path: Path) -> None:
+    """Each is refused for another reason, and later."""
+    pytest.importorskip("lightning")
+    common = ["--data", "drive:frames=8", "--freeze", "encoder", "--out", str(tmp_path / "net.pt"), "--workers", "0"]
+
+    with pytest.raises(EdgeSegError, match=r"No model 'nowhere|Nobody publishes|no run to resume"):
+        CliRunner().invoke(app, ["train", *common, *options], catch_exceptions=False)

@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,46 +14,11 @@ from edge_seg.errors import DataError, SourceError
 from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.types import UInt8Array
 
-
-class FakeCapture:
-    """A camera that gives `left` pictures and then none."""
-
-    def __init__(self, left: int, *, opens: bool = True) -> None:
-        self.left, self.opens, self.released = left, opens, False
-
-    def isOpened(self) -> bool:  # OpenCV's names
-        return self.opens
-
-    def set(self, setting: int, value: float) -> bool:
-        return True
-
-    def get(self, setting: int) -> float:
-        return 30.0
-
-    def grab(self) -> bool:
-        self.left -= 1
-        return self.left >= 0
-
-    def retrieve(self) -> tuple[bool, UInt8Array]:
-        return True, np.full((6, 8, 3), self.left, np.uint8)
-
-    def release(self) -> None:
-        self.released = True
+PlugIn = Callable[..., Any]
+"""What the fixture `camera` is: it gives the capture that it plugs in."""
 
 
-@pytest.fixture
-def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
-    """A function that plugs a camera in."""
-
-    def plug(left: int, *, opens: bool = True) -> FakeCapture:
-        capture = FakeCapture(left, opens=opens)
-        monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture)
-        return capture
-
-    return plug
-
-
-def test_a_camera_gives_frames_until_it_stops(camera: Callable[..., FakeCapture]) -> None:
+def test_a_camera_gives_frames_until_it_stops(camera: PlugIn) -> None:
     capture = camera(3)
 
     with open_source("camera:2") as source:
@@ -64,9 +30,7 @@ def test_a_camera_gives_frames_until_it_stops(camera: Callable[..., FakeCapture]
     assert capture.released
 
 
-def test_a_camera_that_does_not_open_lists_those_found(
-    camera: Callable[..., FakeCapture], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_camera_that_does_not_open_lists_those_found(camera: PlugIn, monkeypatch: pytest.MonkeyPatch) -> None:
     camera(0, opens=False)
     monkeypatch.setattr(glob, "glob", lambda pattern: ["/dev/video4", "/dev/video2"])
 
@@ -77,7 +41,7 @@ def test_a_camera_that_does_not_open_lists_those_found(
         pass
 
 
-def test_a_camera_without_pictures_is_an_error(camera: Callable[..., FakeCapture]) -> None:
+def test_a_camera_without_pictures_is_an_error(camera: PlugIn) -> None:
     capture = camera(0)
 
     with pytest.raises(SourceError, match="Camera 1 opens but gives no picture"), open_source("camera:1") as source:

@@ -81,6 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     names = [*WITHOUT, *INSTEAD]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--test", help="set to judge on; of itself camvid:PATH/test for camvid:PATH")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--arch", default="edge-seg-n")
     parser.add_argument("--recipe", default="camvid")
@@ -113,7 +114,7 @@ def mious_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments
             seed=seed,
         )
         options = dataclasses.replace(options, resume=options.last.is_file())
-        scores = train_and_evaluate(options, default_test(arguments.data) or arguments.data)
+        scores = train_and_evaluate(options, arguments.test or default_test(arguments.data) or arguments.data)
         assert scores is not None
         with open_segmenter(options.out) as segment:
             drive = evaluate(segment, open_dataset(DRIVE))

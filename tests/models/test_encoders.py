@@ -45,6 +45,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("torchvision:resnet18", [64, 128, 256, 512]),
         ("torchvision:resnet50", [256, 512, 1024, 2048]),  # the blocks' results, not the thin start of the next level
         ("torchvision:alexnet", [64, 192, 256, 256]),
+        ("torchvision:vgg16", [256, 512, 512, 512]),
         (SMALL, [72, 96, 288, 576]),
         ("timm:resnet18", [64, 128, 256, 512]),
         (SMALL_TIMM, [8, 16, 24, 288]),

@@ -25,6 +25,17 @@ def test_the_kind_chooses_the_loss_of_pixels(kind: str, loss: object) -> None:
     torch.testing.assert_close(found, loss(LOGITS, TRUTH.long(), WEIGHTS))  # type: ignore[operator]
 
 
+def test_the_kinds_own_fields_are_those_of_the_recipe() -> None:
+    truth, sure = TRUTH.long(), Loss(kind="ohem", ohem_sure=0.2, ohem_least=0.25)
+
+    found = [Objective(settings, WEIGHTS)(LOGITS, TRUTH) for settings in (Loss(kind="focal", focal_gamma=0.5), sure)]
+
+    torch.testing.assert_close(found[0], focal(LOGITS, truth, WEIGHTS, gamma=0.5))
+    torch.testing.assert_close(found[1], ohem_cross_entropy(LOGITS, truth, WEIGHTS, sure=0.2, least=0.25))
+    assert not torch.isclose(found[0], focal(LOGITS, truth, WEIGHTS))
+    assert not torch.isclose(found[1], ohem_cross_entropy(LOGITS, truth, WEIGHTS))
+
+
 def test_terms_are_added_by_their_weights() -> None:
     settings = Loss(border=0.5, dice=0.25, jaccard=2.0)
     truth = TRUTH.long()

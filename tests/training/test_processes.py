@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ pytest.importorskip("lightning")
 from edge_seg.errors import DataError
 from edge_seg.models import build_model
 from edge_seg.models.sync_norms import synchronise_norms
-from edge_seg.train import train
+from edge_seg.train import MEETING, train
 from edge_seg.training.options import TrainOptions
 
 ShortRun = Callable[..., TrainOptions]
@@ -46,6 +47,38 @@ def test_two_processes_write_one_checkpoint_and_one_report(aux: float, tmp_path:
     assert json.loads(done.stdout)["images"] == 2
     assert done.stderr.count("epoch 2/2") == 1
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * STEPS_AN_EPOCH
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_net(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """Two commands on this one, which meet at its port and share the run's folder; --init begins both alike."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    words = ["train", "--data", "drive:frames=16,size=96x72", "--test", "drive:seed=3,frames=2,size=96x72", "--json"]
+    words += ["--arch", "edge-seg-n", "--size", "96x72", "--epochs", "2", "--batch", "4", "--workers", "0", "--nodes"]
+    words += ["2", "--precision", "fp32", "--init", str(tiny_checkpoint), "--out", str(tmp_path / "run" / "net.pt")]
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-m", "edge_seg.apps", *words],
+            env=CPU_ONLY | dict(zip(MEETING, (rank, "127.0.0.1", port), strict=True)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("1", "0")  # the one that may not write begins
+    ]
+    try:
+        second, first = (machine.communicate(timeout=300) for machine in machines)
+    finally:
+        for machine in machines:
+            machine.kill()
+
+    assert [machine.returncode for machine in machines] == [0, 0], second[1] + first[1]
+    assert json.loads(first[0])["images"] == 2 and second[0] == ""
+    assert (first[1].count("epoch 2/2"), second[1].count("epoch 2/2")) == (1, 0)
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 2 * STEPS_AN_EPOCH
 
 
 def test_two_processes_train_the_net_that_one_trains(tmp_path: Path) -> None:
@@ -115,14 +148,24 @@ def test_two_gpus_share_their_norms_and_keep_the_average_beside_the_net(
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "given", "message"),
     [
-        ({"devices": 3}, r"batch of 4 cannot be shared by 3 processes evenly\. Choose a --batch"),
-        ({"nodes": 2}, "NODE_RANK and MASTER_ADDR must be set on each machine"),
+        ({"devices": 3}, (), r"batch of 4 cannot be shared by 3 processes evenly\. Choose a --batch"),
+        ({"nodes": 2}, (), "NODE_RANK and MASTER_ADDR and MASTER_PORT must be set on each machine"),
+        ({"nodes": 2}, ("NODE_RANK", "MASTER_ADDR"), r"--nodes 2: MASTER_PORT must be set .*MASTER_PORT=29500"),
     ],
 )
 def test_processes_that_cannot_train_together_are_told(
-    changes: dict[str, object], message: str, short_run: ShortRun, tmp_path: Path
+    changes: dict[str, object],
+    given: tuple[str, ...],
+    message: str,
+    short_run: ShortRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in MEETING:
+        monkeypatch.delenv(name, raising=False)
+    for name in given:
+        monkeypatch.setenv(name, "0")
     with pytest.raises(DataError, match=message):
         train(short_run(tmp_path, **changes))

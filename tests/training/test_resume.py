@@ -103,12 +103,19 @@ def test_a_run_resumes_to_the_same_net_wherever_it_was_stopped(
         {"val": VAL},
         {"freeze": "encoder", "arch": "timm:mobilenetv3_small_050"},
         {"arch": "torchvision:efficientnet_b0"},  # its stochastic depth draws in every step
+        {"precision": "bf16"},
+        {"teacher": "TINY"},
     ],
-    ids=["worker", "val", "frozen", "random layers"],
+    ids=["worker", "val", "frozen", "random layers", "bf16", "teacher"],
 )
 def test_every_kind_of_run_resumes_to_the_same_net(
-    changes: dict[str, object], short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object],
+    short_run: ShortRun,
+    tmp_path: Path,
+    tiny_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    changes = {name: tiny_checkpoint if value == "TINY" else value for name, value in changes.items()}
     whole, halves = (short_run(tmp_path / name, epochs=3, **changes) for name in ("whole", "halves"))
     train(whole)
     with monkeypatch.context() as patch:
@@ -158,6 +165,9 @@ def test_a_finished_run_resumed_gives_the_same_net(short_run: ShortRun, tmp_path
         ({"optimizer": "sgd"}, r"with \[schedule\] optimizer adamw, not sgd"),
         ({"devices": 2}, r"with processes 1, not 2\."),
         ({"data": "drive:frames=20,size=96x72"}, r"with samples 16, not 20\."),
+        ({"compile": True}, r"with compile False, not True\."),
+        ({"encoder_weights": "published"}, r"with encoder_weights random, not published\."),
+        ({"init": "edge-seg-n-fp32"}, r"with init None, not sha256 \w{16}\."),
     ],
 )
 def test_a_run_is_not_resumed_as_another(
@@ -171,19 +181,56 @@ def test_a_run_is_not_resumed_as_another(
     assert (tmp_path / "last.ckpt").read_bytes() == before
 
 
+def forget(run: TrainOptions, *names: str) -> None:
+    """Make the saved run one of a version that did not tell these of itself."""
+    saved = torch.load(run.last, weights_only=True)
+    for name in names:
+        del saved[RUN]["options"][name]
+    torch.save(saved, run.last)
+
+
 def test_a_run_of_before_a_recipe_had_a_field_goes_on(short_run: ShortRun, tmp_path: Path) -> None:
     """Where the field has its default; another value would be another run."""
     run = short_run(tmp_path, epochs=1)
     train(run)
-    saved = torch.load(run.last, weights_only=True)
-    del saved[RUN]["options"]["[loss] logit_adjustment"]
-    torch.save(saved, run.last)
+    forget(run, "[loss] logit_adjustment")
 
     assert train(dataclasses.replace(run, resume=True)) is not None
 
     adjusted = dataclasses.replace(run.recipe, loss=dataclasses.replace(run.recipe.loss, logit_adjustment=0.5))
     with pytest.raises(DataError, match=r"was made with \[loss\] logit_adjustment 0.0, not 0.5"):
         train(dataclasses.replace(run, recipe=adjusted, resume=True))
+
+
+@pytest.mark.parametrize("changes", [{}, {"init": "TINY"}, {"compile": True}], ids=["plain", "init", "compile"])
+def test_a_run_that_does_not_tell_its_first_weights_goes_on(
+    changes: dict[str, object], short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    changes = {name: tiny_checkpoint if value == "TINY" else value for name, value in changes.items()}
+    run = short_run(tmp_path, epochs=1, init=tiny_checkpoint)
+    train(run)
+    forget(run, "init", "encoder_weights", "compile")
+
+    assert train(short_run(tmp_path, epochs=1, resume=True, **changes)) is not None
+
+
+def test_other_first_weights_are_told_and_none_need_be_given(
+    short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.pt"
+    arch, spec, net = read_checkpoint(tiny_checkpoint)
+    write_checkpoint(other, arch, dataclasses.replace(spec, scores={}), net)
+    with monkeypatch.context() as patch:
+        stop_in(patch, "on_after_backward", 5, ctrl_c)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(short_run(tmp_path, init=tiny_checkpoint))
+
+    for _ in range(2):  # a run that was resumed keeps what it began with
+        with pytest.raises(DataError, match=r"with init sha256 (\w{16}), not sha256 (?!\1)\w{16}\."):
+            train(short_run(tmp_path, resume=True, init=other))
+        train(short_run(tmp_path, resume=True))
+
+    assert train(short_run(tmp_path, resume=True, init=tiny_checkpoint)) is not None
 
 
 def test_another_teacher_is_told_whatever_its_name(short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path) -> None:

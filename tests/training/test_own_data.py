@@ -1,0 +1,137 @@
+"""Trainings on pictures and classes of one's own, and what is refused before their first step."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from edge_seg.checkpoint import read_checkpoint
+from edge_seg.errors import DataError
+from edge_seg.train import train, train_and_evaluate
+from edge_seg.training.options import TrainOptions
+
+ShortRun = Callable[..., TrainOptions]
+
+
+@pytest.fixture
+def two_classes(tmp_path: Path) -> Path:
+    """Folders `train` and `test` of pictures of 60x40, dark on the left and bright on the right, and their table."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:, 30:] = 1
+    for split in ("train", "test"):
+        for name in ("images", "labels"):
+            (tmp_path / "mine" / split / name).mkdir(parents=True)
+        for number in range(8):
+            image = (labels * 150 + rng.integers(0, 60, labels.shape)).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "mine" / split / "images" / f"{number}.png"), cv2.merge([image] * 3))
+            cv2.imwrite(str(tmp_path / "mine" / split / "labels" / f"{number}.png"), labels)
+    (tmp_path / "mine" / "classes.csv").write_text("dark,0,0,0\nbright,255,255,255\n")
+    return tmp_path / "mine"
+
+
+def test_a_whole_net_is_taken_but_for_its_output(
+    short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path, two_classes: Path
+) -> None:
+    options = short_run(tmp_path / "run", data=f"folder:{two_classes}/train", init=tiny_checkpoint, epochs=1)
+    trained = train(options)
+
+    lines = (tmp_path / "run" / "init.txt").read_text().splitlines()
+    assert lines[0].startswith("--init tiny.pt: 125 of 131 tensors taken; head.weight is [11, 48, 1, 1] there")
+    assert "anew      head.bias [2]: [11] in the file" in lines
+    assert trained is not None
+    assert (trained.dataset, trained.licence) == ("train and nothing", "")
+
+
+def test_a_net_learns_classes_of_ones_own_from_pictures_of_another_size(
+    short_run: ShortRun, tmp_path: Path, two_classes: Path
+) -> None:
+    data, test = f"folder:{two_classes}/train", f"folder:{two_classes}/test"
+    scores = train_and_evaluate(short_run(tmp_path, data=data, val=data, epochs=12, lr=5e-3, ema=0.5), test)
+
+    _, spec, _ = read_checkpoint(tmp_path / "net.pt")
+    assert (spec.class_names, spec.dataset, spec.licence) == (("dark", "bright"), "train", "")
+    assert (spec.width, spec.height) == (96, 72)
+    assert scores is not None and scores.miou is not None and scores.miou > 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "test", "message"),
+    [
+        (
+            {},
+            "drive:frames=2",
+            r"drive seed 1 has other classes than the training set: label 0 is Sky there, but dark in the training "
+            r"set\. Give a --test of the same classes\.",
+        ),
+        ({"val": "drive:frames=2"}, "", r"drive seed 1 has other .* Give a --val of the same classes, or none\."),
+        (
+            {"drive_share": 0.5},
+            "",
+            r"mixes in drive frames \(drive_share 0\.5\), which have CamVid's classes; those of train are others\. "
+            r"Type --drive-share 0\.",
+        ),
+    ],
+)
+def test_other_classes_are_told_before_training(
+    short_run: ShortRun, changes: dict[str, object], test: str, message: str, tmp_path: Path, two_classes: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        train_and_evaluate(
+            short_run(tmp_path, data=f"folder:{two_classes}/train", **changes), test or f"folder:{two_classes}/test"
+        )
+
+    assert not (tmp_path / "net.pt").exists()
+
+
+@pytest.mark.parametrize("form", ["the set itself", "a link to its folder", "a union"])
+def test_a_test_set_that_is_learned_from_is_refused(
+    short_run: ShortRun, form: str, tmp_path: Path, two_classes: Path
+) -> None:
+    data = test = f"folder:{two_classes}/train"
+    if form == "a link to its folder":
+        (two_classes / "again").symlink_to(two_classes / "train")
+        test = f"folder:{two_classes}/again"
+    elif form == "a union":
+        inner, outer = (tmp_path / f"{name}.toml" for name in ("inner", "outer"))
+        for path, part in ((inner, data), (outer, f"union:{inner}")):
+            sets = f'[[set]]\ndata = "folder:{two_classes}/test"\n[[set]]\ndata = "{part}"\n'
+            path.write_text(f'classes = "mine/classes.csv"\n{sets}')
+        data = f"union:{outer}"
+
+    with pytest.raises(
+        DataError,
+        match=r"8 of the 8 pictures of the test set are training pictures too, the first .*/0\.png\. .* --test",
+    ):
+        train_and_evaluate(short_run(tmp_path, data=data), test)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("as_union", [False, True])
+@pytest.mark.parametrize("where", ["test", "val"])
+def test_bad_labels_are_told_before_the_first_epoch(
+    short_run: ShortRun,
+    where: str,
+    as_union: bool,
+    tmp_path: Path,
+    two_classes: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are read again at the end, or in the tenth epoch."""
+    shutil.copytree(two_classes / "test", two_classes / "bad")
+    cv2.imwrite(str(two_classes / "bad" / "labels" / "7.png"), np.full((40, 60), 9, np.uint8))
+    (tmp_path / "bad.toml").write_text(f'classes = "mine/classes.csv"\n[[set]]\ndata = "folder:{two_classes}/bad"\n')
+    sets = {"test": f"folder:{two_classes}/test", "val": None}
+    sets[where] = f"union:{tmp_path}/bad.toml" if as_union else f"folder:{two_classes}/bad"
+    options = short_run(tmp_path, data=f"folder:{two_classes}/train", val=sets["val"], epochs=1)
+
+    with pytest.raises(DataError, match=r"bad/labels/7\.png holds the values \[9\]"):
+        train_and_evaluate(options, str(sets["test"]))
+    assert "epoch" not in capsys.readouterr().err
+    assert not (tmp_path / "last.ckpt").exists()
