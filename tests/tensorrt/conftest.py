@@ -66,13 +66,17 @@ def qdq_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def bench_files(tiny_model: Path, tmp_path: Path) -> Path:
-    """A folder as the GPU bench's prepare.py leaves it for TensorRT 8.6.1, of one net of ours, without Q/DQ nodes."""
+def bench_files(tiny_model: Path, write_camvid: Callable[..., None], tmp_path: Path) -> Path:
+    """A folder as the GPU bench's prepare.py leaves it for TensorRT 8.6.1, of one net of ours, without Q/DQ nodes.
+
+    Its pictures are files: another OpenCV draws another drive.
+    """
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "edge-seg-n.fp32.onnx").write_bytes(tiny_model.read_bytes())
     (folder / "edge-seg-n.cache").write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n")
-    words = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "8"]
+    write_camvid(tmp_path / "CamVid", "train", names="abcdefgh")
+    words = ["calib", "images", "--data", f"camvid:{tmp_path}/CamVid/train", "--images", "8"]
     assert CliRunner().invoke(app, [*words, "--out", str(folder / "calib.json")]).exit_code == 0
     return folder
 
