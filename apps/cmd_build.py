@@ -38,7 +38,9 @@ def build(
         int | None, typer.Option(min=1, help="With --manifest: pictures shown at a time.", show_default="8")
     ] = None,
     dla: Annotated[int | None, typer.Option(min=0, help="Deep learning accelerator to build for.")] = None,
-    workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a layer at work, MiB.")] = None,
+    workspace_mb: Annotated[
+        int | None, typer.Option(min=1, help="Most memory of a layer at work, MiB; on a Jetson of the build too.")
+    ] = None,
     tactic_memory_mb: Annotated[
         int | None, typer.Option(min=1, help="Most memory of the whole build on a Jetson, MiB (from 8.6 on).")
     ] = None,

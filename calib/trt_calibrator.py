@@ -1,5 +1,6 @@
 """TensorRT's calibrators, on pycuda: the second way to INT8, up to TensorRT 10."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,9 +46,12 @@ def calibrator_by_pictures(
     exception for the end of the pictures, so `on_error` is told of it, and no cache is kept.
     """
     left, failed = iter(batches), False
+    # Room for FP32 also where bytes are shown: a TensorRT that reads every binding of a calibration as FP32 would read
+    # beyond bytes alone, an illegal address, after which nothing works in that CUDA context any more.
+    buffer = device.buffer((math.prod(shape) * np.dtype(np.float32).itemsize,))
+    buffer.host.fill(0)
     kind_of_pixel = np.dtype(np.float32 if floats else np.uint8)
-    buffer = device.buffer((*shape[:3], shape[3] * kind_of_pixel.itemsize))  # of bytes
-    pixels = buffer.host.view(kind_of_pixel)
+    pixels = buffer.host[: math.prod(shape) * kind_of_pixel.itemsize].view(kind_of_pixel).reshape(shape)
 
     def fail(error: BaseException) -> None:
         nonlocal failed

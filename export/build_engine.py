@@ -30,7 +30,7 @@ from edge_seg.runners.engine_file import (
     this_system,
     write_engine,
 )
-from edge_seg.runners.tensorrt_api import Log, import_tensorrt
+from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt
 
 
 def build_engine(
@@ -54,6 +54,7 @@ def build_engine(
     trt, device = import_tensorrt(), open_device()
     if calibration is not None:
         check_calibrator(trt, options.precision, model)
+    options = _bounded(trt, device, options)
     wanted = _fingerprint(trt, device, source, options, calibration)
     if (kept := _kept(out, wanted)) is not None:
         tell(f"{out} is up to date.")
@@ -86,6 +87,15 @@ def _check_out(source: Path, out: Path, options: BuildOptions) -> None:
     cache = options.timing_cache
     if cache is not None and not cache.parent.is_dir():
         raise SinkError(f"{cache} cannot be written: {cache.parent} is no folder. Choose another --timing-cache.")
+
+
+def _bounded(trt: Any, device: Device, options: BuildOptions) -> BuildOptions:  # noqa: ANN401
+    """The options; where CPU and GPU share their memory, a bound on a layer's is one on the build's, if that has none.
+
+    There the tactics that are tried take what the system itself needs: NVIDIA has both pools bounded on a Jetson.
+    """
+    bounded = options.workspace_mb is not None and options.tactic_memory_mb is None and has(trt, "tactic memory")
+    return replace(options, tactic_memory_mb=options.workspace_mb) if bounded and device.shares_memory else options
 
 
 def _typed(model: onnx.ModelProto, precision: str | None, out: Path, tell: Callable[[str], None]) -> onnx.ModelProto:

@@ -39,12 +39,15 @@ def check_precision(trt: Any, builder: Any, precision: str | None, *, short: boo
         )
 
 
-def check_dla(builder: Any, core: int, *, typed: bool) -> None:  # noqa: ANN401
-    """ModelError where there is no such deep learning accelerator, or it would take no layer."""
+def check_dla(builder: Any, core: int, *, by_file: bool) -> None:  # noqa: ANN401
+    """ModelError where there is no such deep learning accelerator, or it would take no layer.
+
+    `by_file`: the file says what is in INT8, by its types or by Q/DQ nodes, and no DLA takes it from there.
+    """
     if core >= builder.num_DLA_cores:
         cores = builder.num_DLA_cores
         raise ModelError(f"--dla {core}: this machine has {cores} DLA cores. Leave --dla out to take the GPU.")
-    if typed:
+    if by_file:
         raise ModelError(
             "A DLA computes in INT8 and FP16 alone, and takes INT8 from a calibrator: build the FP32 file with --calib "
             "implicit. Else all layers would run on the GPU."

@@ -100,7 +100,7 @@ def to_engine(
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     short = quantized or implicit is not None
     check_precision(trt, builder, options.precision, short=short)
-    _check_options(trt, builder, options, typed=typed)
+    _check_options(trt, builder, options, by_file=typed or quantized)
     network = builder.create_network(_network_flags(trt, typed=typed))
     parser = trt.OnnxParser(network, logger)
     shown = float_twin(model) if implicit is not None and implicit.floats else model
@@ -127,10 +127,10 @@ def is_typed(trt: Any, *, calibrated: bool) -> bool:  # noqa: ANN401
     return not calibrated and has(trt, "strong typing")
 
 
-def _check_options(trt: Any, builder: Any, options: BuildOptions, *, typed: bool) -> None:  # noqa: ANN401
+def _check_options(trt: Any, builder: Any, options: BuildOptions, *, by_file: bool) -> None:  # noqa: ANN401
     """ModelError where the machine or this TensorRT lacks what `options` ask for besides a precision."""
     if options.dla is not None:
-        check_dla(builder, options.dla, typed=typed)
+        check_dla(builder, options.dla, by_file=by_file)
     if options.version_compatible and not has(trt, "version compatible"):
         raise ModelError(f"TensorRT {trt.__version__} builds no version compatible engines; 8.6 is the first to.")
     if options.tactic_memory_mb is not None and not has(trt, "tactic memory"):

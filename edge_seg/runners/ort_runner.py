@@ -1,6 +1,10 @@
 """ONNX Runtime, on the CPU or by one of its providers for GPUs."""
 
+import functools
+import logging
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +18,10 @@ from edge_seg.runners.artefact_files import files_of, hash_of
 from edge_seg.runners.contract import check_contract, check_images, load_onnx
 from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.runners.engine_file import cache_folder
+from edge_seg.runners.tensorrt_api import import_tensorrt
 from edge_seg.types import UInt8Array
+
+_log = logging.getLogger(__name__)
 
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """Every exception that ONNX Runtime raises: they have no common base of their own."""
@@ -94,19 +101,44 @@ def tensorrt_settings(path: Path, model: onnx.ModelProto) -> dict[str, str]:
     }
 
 
+BOTH = "Both onnxruntime and onnxruntime-gpu are installed, and each writes over the other's files. Type: "
+ONE = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime"
+
+
 def check_provider(provider: str) -> None:
     """MissingExtraError where the installed onnxruntime has no such provider, and where two are installed."""
-    packages = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
-    if len(packages) == 2:
-        raise MissingExtraError(
-            "Both onnxruntime and onnxruntime-gpu are installed, and each writes over the other's files. Type: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-        )
+    if _are_both_installed():
+        raise MissingExtraError(f"{BOTH}{ONE}-gpu")
     if provider not in ort.get_available_providers():
         raise MissingExtraError(
             f"The onnxruntime that is installed has no {provider}. Type: pip uninstall -y onnxruntime && pip install "
             "onnxruntime-gpu"
         )
+
+
+@functools.cache
+def tell_of_both() -> None:
+    """A line in the log, once, where two packages are installed: on the CPU either does, unless its files are mixed."""
+    if _are_both_installed():
+        _log.warning("%s%s", BOTH, ONE)
+
+
+def load_libraries(provider: str) -> None:
+    """Load what a provider needs of packages that pip installed, where the system's loader does not look.
+
+    Whatever is not there, the provider may find elsewhere; where it does not, it does not start, which is told then.
+    """
+    preload = getattr(ort, "preload_dlls", None)  # from 1.21 on: CUDA and cuDNN
+    if preload is not None:
+        with redirect_stdout(sys.stderr):  # where it says what it did not find
+            preload()
+    if provider == TENSORRT:
+        with suppress(MissingExtraError):
+            import_tensorrt()
+
+
+def _are_both_installed() -> bool:
+    return all(_is_installed(name) for name in ("onnxruntime", "onnxruntime-gpu"))
 
 
 def _is_installed(package: str) -> bool:
@@ -124,8 +156,11 @@ class OrtRunner:
         self.runtime = runtime
         model = load_onnx(path)
         self.spec = check_contract(model, str(path))
-        if provider != CPU:
+        if provider == CPU:
+            tell_of_both()
+        else:
             check_provider(provider)
+            load_libraries(provider)
         settings = tensorrt_settings(path, model) if provider == TENSORRT else None
         self._session = open_session(path, session_options(threads), path.name, provider=provider, settings=settings)
         if self._session.get_providers()[0] != provider:  # it goes on without one whose libraries do not load

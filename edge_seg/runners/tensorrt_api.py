@@ -97,10 +97,10 @@ class Log:
         self._sink = sink
 
     def add(self, severity: str, message: str) -> None:
-        """Take a line."""
+        """Take a line. One that comes after the sink was closed is kept alone: an error in here ends the process."""
         if severity in ("ERROR", "INTERNAL_ERROR") or NO_CUDA in message:
             self.errors.append(message)
-        if self._sink is not None and severity != "VERBOSE":
+        if self._sink is not None and not self._sink.closed and severity != "VERBOSE":
             print(severity, message, file=self._sink, flush=True)
 
     @property

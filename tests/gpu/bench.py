@@ -6,36 +6,39 @@
 Runs under the Python that has TensorRT, pycuda and what edge-seg needs; of that ONNX Runtime, OpenVINO and PyAV may be
 missing. --torch names one that has PyTorch and CUDA (it may be the same), without which nothing is compared. Each
 engine's build, its times, its accuracy and each comparison is a file in --out, and is not made again, but where there
-was an error, or it is of another ONNX file, calibration, TensorRT, GPU or engine than is there now; timings of tactics
-are kept there too, and make later builds quicker. Prints the machine and the tables for docs/tensorrt.md of all that is
-there. A net whose name ends in -untrained has no accuracy.
+was an error, or it is of another ONNX file, calibration, TensorRT, GPU, PyTorch or engine than is there now; timings of
+tactics are kept there too, and make later builds quicker. A row has a process of its own, and another one behind each
+error; what went wrong is tried again last when the bench is started again, and calibrators, which do most that is
+unproven, come behind all else. Prints the machine and the tables for docs/tensorrt.md of all that is there. A net whose
+name ends in -untrained has no accuracy.
 """
 
 import argparse
-import json
+import hashlib
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from gpu_parts import kept, plain, read_part, run_rows
 from gpu_tables import Row, tables
-from gpu_timing import TORCH_WAYS, compare, time_engine
+from gpu_timing import time_engine
+from gpu_torch import TORCH_WAYS, compare, torch_versions
 
 from edge_seg.apps.engine_calibration import by_cache, by_pictures
+from edge_seg.calib.manifest import read_manifest, write_manifest
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
 from edge_seg.export.build_engine import build_engine
 from edge_seg.export.calibrated import Calibration
 from edge_seg.export.to_engine import BuildOptions
-from edge_seg.files import write_whole
 from edge_seg.runners.artefact_files import files_of, hash_of
 from edge_seg.runners.cuda import open_device
 from edge_seg.runners.engine_file import read_sidecar, sidecar_of, this_system
-from edge_seg.runners.tensorrt_api import import_tensorrt
+from edge_seg.runners.tensorrt_api import has, import_tensorrt
 from edge_seg.runners.trt_runner import TrtRunner
 from edge_seg.segmenter import Segmenter
 
@@ -64,12 +67,26 @@ WAYS = {
 
 
 def main() -> None:
-    """Measure what is missing; print the tables."""
+    """Measure what is missing, each row in a process of its own; print the tables."""
     options = parse_arguments()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.only:
+        net, _, name = options.only.partition("/")
+        measure(net, name, WAYS[name], options)
+        return
+    options.torch_is = torch_versions(options.torch) if options.torch else ""
     nets = options.nets.split(",") if options.nets else nets_in(options.files)
-    rows = [measure(net, name, way, options) for net in nets for name, way in WAYS.items()]
-    print("\n".join([machine(), "", *tables(rows)]))
+    rows = [(net, name) for net in nets for name in ways_here()]
+    run_rows(sorted(rows, key=lambda row: bool(WAYS[row[1]].calibration)), options)
+    options.reading = True
+    found = [measure(net, name, WAYS[name], options) for net, name in rows]
+    print("\n".join([", ".join(filter(None, [machine(), options.torch_is])), "", *tables(found)]))
+
+
+def ways_here() -> list[str]:
+    """The names of the ways that the installed TensorRT has."""
+    calibrators = has(import_tensorrt(), "calibrators")
+    return [name for name, way in WAYS.items() if calibrators or not way.calibration]
 
 
 def machine() -> str:
@@ -93,16 +110,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--nets", help="names with commas between; all that there are where not given")
     parser.add_argument("--torch", help="a Python with PyTorch and CUDA")
     parser.add_argument("--tactic-sources", default="", help="TensorRT's names, where some libraries are missing")
+    parser.add_argument("--calib-data", help="the set that prepare.py picked from; train beside --data where not given")
+    parser.add_argument("--only", help="measure NET/WAY alone, and print nothing: what the bench runs for each row")
+    parser.add_argument("--torch-is", default="", help=argparse.SUPPRESS)  # the bench has asked --torch already
+    parser.set_defaults(reading=False)
     return parser.parse_args()
-
-
-def plain(name: str) -> str:
-    """A way's name as part of a file's.
-
-    >>> plain("INT8, Q/DQ, rest in FP16")
-    'INT8-QDQ-rest-in-FP16'
-    """
-    return name.replace(",", "").replace("/", "").replace(" ", "-")
 
 
 def measure(net: str, name: str, way: Way, options: argparse.Namespace) -> Row:
@@ -114,7 +126,8 @@ def measure(net: str, name: str, way: Way, options: argparse.Namespace) -> Row:
     if "error" not in row["batches"][str(BATCHES[0])] and not net.endswith(UNTRAINED):
         engine = options.out / f"{stem}.{BATCHES[0]}.engine"
         of = made_of(engine) | {"data": options.data, "labels": _hash(source.with_suffix(".npz"))}
-        row["judged"] = kept(options.out / f"{stem}.judged.row", partial(judge, engine, source, options.data), of)
+        made = partial(judge, engine, source, options.data)
+        row["judged"] = kept(options.out / f"{stem}.judged.row", made, of, options)
     return row
 
 
@@ -122,20 +135,24 @@ def measure_batch(source: Path, stem: str, way: Way, batch: int, options: argpar
     """Of one engine what it took to build, its times, and those of PyTorch against them for our own nets."""
     engine, net = options.out / f"{stem}.engine", source.name.split(".")[0]
     built, of = options.out / f"{stem}.build.row", built_of(source, way, options)
-    if not (engine.is_file() and sidecar_of(engine).is_file()):
+    if not (engine.is_file() and sidecar_of(engine).is_file()) and "error" not in read_part(built):
         built.unlink(missing_ok=True)
-    found = kept(built, partial(build, source, engine, way, batch, options), of)
+    found = kept(built, partial(build, source, engine, way, batch, options), of, options)
     if "error" in found:
         return found
     of = made_of(engine)
-    found |= kept(options.out / f"{stem}.times.row", partial(time_engine, engine, batch), of)
+    found |= kept(options.out / f"{stem}.times.row", partial(time_engine, engine, batch), of, options)
     if "error" not in found and options.torch and net in OURS:
-        found["against"] = {
-            theirs: kept(
-                options.out / f"{stem}.{theirs}.row", partial(compare, engine, net, theirs, options.torch, batch), of
-            )
-            for theirs in TORCH_WAYS
-        }
+        found["against"] = compared(engine, net, stem, batch, options)
+    return found
+
+
+def compared(engine: Path, net: str, stem: str, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """An engine against each way of PyTorch, by its name."""
+    of, found = made_of(engine) | {"torch": options.torch_is}, {}
+    for theirs in TORCH_WAYS:
+        made = partial(compare, engine, net, theirs, options.torch, batch)
+        found[theirs] = kept(options.out / f"{stem}.{theirs}.row", made, of, options, elsewhere=True)
     return found
 
 
@@ -159,32 +176,23 @@ def _hash(path: Path) -> str:
     return hash_of(files_of(path)) if path.is_file() else ""
 
 
-def kept(path: Path, make: Callable[[], dict[str, Any]], of: dict[str, str]) -> dict[str, Any]:
-    """What is in a file, where that is `of` the same, or is made now and kept; an error is told, and tried again."""
-    if path.is_file():
-        known: dict[str, Any] = json.loads(path.read_text())
-        if known.get("of") == of:
-            return known
-    print(path.name, file=sys.stderr, flush=True)
-    try:
-        found = make() | {"of": of}
-    except Exception as error:  # the other rows are worth having
-        return {"error": " ".join(f"{type(error).__name__}: {error}".replace("|", "/").split())}
-    write_whole(path, json.dumps(found, indent=1).encode())
-    return found
-
-
 def build(source: Path, engine: Path, way: Way, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     """Build an engine; what it is and how long it took."""
     engine.unlink(missing_ok=True)  # one that is there would not be built again
     sources = tuple(filter(None, options.tactic_sources.split(",")))
-    wanted = BuildOptions(
-        way.precision, timing_cache=options.out / "timings", batch=(batch,) * 3, tactic_sources=sources
-    )
+    timings = timings_here(options.out)
+    known = timings.is_file()
+    wanted = BuildOptions(way.precision, timing_cache=timings, batch=(batch,) * 3, tactic_sources=sources)
     start = time.perf_counter()
     found = build_engine(source, engine, wanted, calibration=_calibration(way, source, options))
     told = {"tensorrt": found.tensorrt, "gpu": found.gpu, "precision": found.precision}
-    return told | {"build_s": time.perf_counter() - start, "engine_mb": engine.stat().st_size / 1e6}
+    took_s = time.perf_counter() - start
+    return told | {"build_s": took_s, "timings_known": known, "engine_mb": engine.stat().st_size / 1e6}
+
+
+def timings_here(out: Path) -> Path:
+    """The timings of tactics on this machine: those of another GPU or TensorRT would be refused, and stay."""
+    return out / f"timings-{hashlib.sha256(machine().encode()).hexdigest()[:12]}"
 
 
 def calibrated_by(way: Way, source: Path, options: argparse.Namespace) -> Path | None:
@@ -200,7 +208,20 @@ def _calibration(way: Way, source: Path, options: argparse.Namespace) -> Calibra
         return None
     if way.calibration == "cache":
         return by_cache(source, by)
-    return by_pictures(source, by, options.out / f"{source.stem}.{way.calibration}.cache", way.calibration, 8)
+    known = options.out / f"{source.stem}.{way.calibration}.cache"
+    return by_pictures(source, manifest_here(by, options), known, way.calibration, 8)
+
+
+def manifest_here(manifest: Path, options: argparse.Namespace) -> Path:
+    """The manifest with the place that its set has on this machine, in --out; of sets without splits as it is.
+
+    The pictures' hashes tell where it is another set.
+    """
+    whole, slash, _ = options.data.rpartition("/")
+    place = options.calib_data or (f"{whole}/train" if slash else None)
+    found = read_manifest(manifest)
+    write_manifest(options.out / "calib.json", found if place is None else replace(found, sources=(place,)))
+    return options.out / "calib.json"
 
 
 def judge(engine: Path, source: Path, data: str) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """The GPU bench's rows as Markdown; docs/tensorrt.md has the same heads."""
 
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
 Row = dict[str, Any]
 
-FILES = "| net | engine | mIoU | drop | pixels as on ONNX Runtime | MB | built in s | GPU memory, MB |"
+FILES = (
+    "| net | engine | mIoU | drop | pixels as on ONNX Runtime | MB | built in s (warm: timings known) | "
+    "GPU memory, MB |"
+)
 TIMES = (
     "| net | engine | N | enqueue, p50 / p95 / p99 ms | infer with copies | pipelined, from batch to batch | "
-    "images/s | of the enqueue rate | more than an enqueue, us | infer as a graph | pipelined as graphs, images/s |"
+    "images/s | of the enqueue rate (least) | more than an enqueue, us | infer as a graph | "
+    "pipelined as graphs, images/s |"
 )
 AGAINST = "| net | engine | N | ms | against PyTorch eager FP32 | torch.compile FP16 | CUDA graph FP16 |"
 
@@ -45,7 +50,8 @@ def _file_cells(row: Row, full: float | None) -> list[str]:
     told = judged.get("error", "" if miou is None else f"{miou:.4f}")
     drop = "" if miou is None or full is None else f"{full - miou:.4f}"
     cells = [*names, told, drop, "" if same is None else f"{same:.4f}", f"{one['engine_mb']:.1f}"]
-    return [*cells, f"{one['build_s']:.0f}", f"{one['memory_mb']:.0f}" if "memory_mb" in one else ""]
+    built = f"{one['build_s']:.0f}{' (warm)' if one['timings_known'] else ''}"
+    return [*cells, built, f"{one['memory_mb']:.0f}" if "memory_mb" in one else ""]
 
 
 def _time_cells(row: Row, batch: str) -> list[str]:
@@ -53,9 +59,12 @@ def _time_cells(row: Row, batch: str) -> list[str]:
     if "error" in found:
         return [*names, found["error"]]
     times = [_ms(found[name]) for name in ("enqueue", "infer", "loop")]
-    share, more_us = found["loop_rate"] / found["enqueue_rate"], 1e6 / found["loop_rate"] - 1e6 / found["enqueue_rate"]
+    rounds = list(zip(found["loop_rates"], found["enqueue_rates"], strict=True))
+    shares = [loop / enqueue for loop, enqueue in rounds]
+    more_us = statistics.median(int(batch) * (1e6 / loop - 1e6 / enqueue) for loop, enqueue in rounds)
+    rates = [f"{statistics.median(found['loop_rates']):.0f}", f"{statistics.median(shares):.2f} ({min(shares):.2f})"]
     graphs = [_ms(found["graph"]), f"{found['graph_loop_rate']:.0f}"] if "graph" in found else []
-    return [*names, *times, f"{found['loop_rate']:.0f}", f"{share:.2f}", f"{more_us:.0f}", *graphs]
+    return [*names, *times, *rates, f"{more_us:.0f}", *graphs]
 
 
 def _ms(percentiles: list[float]) -> str:

@@ -1,12 +1,12 @@
-"""What the GPU bench measures of an engine: its layers alone, with copies, in the pipelined loop, against PyTorch."""
+"""What the GPU bench measures of an engine: its layers alone, with copies, in the pipelined loop."""
 
 import os
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +17,15 @@ import numpy as np
 from edge_seg.errors import ModelError
 from edge_seg.metrics import LatencyStats
 from edge_seg.runners.cuda import open_device
-from edge_seg.runners.timed import TimedProcess
 from edge_seg.runners.trt_runner import TrtRunner
 
-WARM_UP, CALLS = 20, 200
-LOOP_S = 3.0
-ROUNDS, ROUND_S = 9, 0.5
-TORCH_WAYS = ("eager-fp32", "compile-fp16", "graph-fp16")
+WARM_UP, WARM_UP_S = 20, 1.0
+"""Calls and seconds, whichever is more: a GPU at rest takes a while to raise its clocks."""
+CALLS, CALLS_OF_ONE = 200, 1000
+"""Calls of a percentile; of one picture at a time more, since its 99th is of ten calls then."""
+ROUNDS, ENQUEUE_S, LOOP_S = 7, 0.2, 0.5
+"""Rounds of enqueues alone and then of the loop, and how long each of both takes."""
+STATE = ("nvidia-smi", "--query-gpu=clocks.sm,power.limit,utilization.gpu", "--format=csv,noheader")
 
 
 class Enqueued(TrtRunner):
@@ -45,35 +47,39 @@ class Enqueued(TrtRunner):
 
 
 def time_engine(engine: Path, batch: int) -> dict[str, Any]:
-    """p50, p95 and p99 in ms of an enqueue, an infer with its copies, and the loop's batches; images/s; memory.
+    """p50, p95 and p99 in ms of an enqueue, an infer with its copies, and the loop's batches; rates; memory.
 
-    None of that as CUDA graphs; infer and the loop's images/s then as graphs too, where they can be recorded. The
-    enqueue rate is that of enqueues one after the other with one wait at the end. Memory is what the GPU has less of
-    with the runner open and warm.
+    None of that as CUDA graphs; infer and the loop's images/s then as graphs too, where they can be recorded. Memory is
+    what the GPU has less of with the runner open and warm. `before` and `after` are the machine's state.
     """
-    free_mb = _free_mb()
+    before, free_mb = machine_state(), _free_mb()
     with Enqueued(engine, graphs=False) as runner:
         images = np.random.default_rng(0).integers(0, 256, (batch, runner.spec.height, runner.spec.width, 3), np.uint8)
-        for _ in range(WARM_UP):
-            runner.infer(images)
+        _warm_up(runner, images)
         found: dict[str, Any] = {"memory_mb": free_mb - _free_mb()}
         with open_device().current():
-            found["enqueue"] = _percentiles(lambda: (runner.enqueue(), runner.wait()))
-            found["enqueue_rate"] = batch / statistics.median(_enqueue_s(runner) for _ in range(ROUNDS))
-        found["infer"] = _percentiles(lambda: runner.infer(images))
-    found["loop"], found["loop_rate"] = _loop(engine, images, graphs=False)
-    return found | _as_graphs(engine, images)
+            found["enqueue"] = _percentiles(lambda: (runner.enqueue(), runner.wait()), batch)
+        found["infer"] = _percentiles(lambda: runner.infer(images), batch)
+        found |= _rounds(engine, images, runner)
+    return found | _as_graphs(engine, images) | {"before": before, "after": machine_state()}
+
+
+def machine_state() -> dict[str, Any]:
+    """The machine's load, and clock, power limit and use of its GPUs, where nvidia-smi is there to tell."""
+    found: dict[str, Any] = {"load": list(os.getloadavg())}
+    with suppress(OSError, subprocess.SubprocessError):
+        found["gpu"] = subprocess.run(STATE, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    return found
 
 
 def _as_graphs(engine: Path, images: Any) -> dict[str, Any]:  # noqa: ANN401
     """Of infer and the loop as CUDA graphs; nothing without cuda-python, or where the engine cannot be recorded."""
     with Enqueued(engine) as runner:
-        for _ in range(WARM_UP):
-            runner.infer(images)
+        _warm_up(runner, images)
         if not runner.is_graph:
             return {}
-        found = _percentiles(lambda: runner.infer(images))
-    return {"graph": found, "graph_loop_rate": _loop(engine, images, graphs=True)[1]}
+        found = _percentiles(lambda: runner.infer(images), len(images))
+    return {"graph": found} | _rounds(engine, images, None)
 
 
 def _free_mb() -> float:
@@ -82,64 +88,67 @@ def _free_mb() -> float:
         return float(device.cuda.mem_get_info()[0]) / 1e6
 
 
-def _percentiles(call: Callable[[], object]) -> list[float]:
-    """p50, p95 and p99 of CALLS calls, in ms."""
+def _warm_up(runner: Enqueued, images: Any) -> None:  # noqa: ANN401
+    start, calls = time.perf_counter(), 0
+    while calls < WARM_UP or time.perf_counter() < start + WARM_UP_S:
+        runner.infer(images)
+        calls += 1
+
+
+def _percentiles(call: Callable[[], object], batch: int) -> list[float]:
+    """p50, p95 and p99 of the calls, in ms."""
     stats = LatencyStats()
-    for _ in range(CALLS):
+    for _ in range(CALLS_OF_ONE if batch == 1 else CALLS):
         start = time.perf_counter()
         call()
         stats.add((time.perf_counter() - start) * 1e3)
     return list(astuple(stats.percentiles()))
 
 
-def _enqueue_s(runner: Enqueued) -> float:
-    """Seconds of one of 50 enqueues."""
-    start = time.perf_counter()
-    for _ in range(50):
-        runner.enqueue()
-    runner.wait()
-    return (time.perf_counter() - start) / 50
+def _rounds(engine: Path, images: Any, alone: Enqueued | None) -> dict[str, Any]:  # noqa: ANN401
+    """Rates in images/s by turns, of enqueues `alone` and of the loop, and the loop's ms from batch to batch.
 
-
-def _loop(engine: Path, images: Any, *, graphs: bool) -> tuple[list[float], float]:  # noqa: ANN401
-    """Two runners on two threads, one's copies beside the other's layers: ms from one batch to the next, images/s."""
-    with TrtRunner(engine, graphs=graphs) as one, TrtRunner(engine, graphs=graphs) as other:
-
-        def work(runner: TrtRunner, end_s: float) -> list[float]:
-            done = []
-            while not done or done[-1] < end_s:
-                runner.infer(images)
-                done.append(time.perf_counter())
-            return done
-
-        with ThreadPoolExecutor(2) as pool:
-            for seconds in (LOOP_S / 10, LOOP_S):  # the first to get warm
-                until = [time.perf_counter() + seconds] * 2
-                done = sorted(second for times in pool.map(work, (one, other), until) for second in times)
-    stats = LatencyStats()
-    for before, after in pairwise(done):
-        stats.add((after - before) * 1e3)
-    rate = len(images) * (len(done) - 1) / (done[-1] - done[0])
-    return list(astuple(stats.percentiles())), rate
-
-
-def compare(engine: Path, net: str, way: str, python: str, batch: int) -> dict[str, float]:
-    """PyTorch's milliseconds, and how many times as fast the engine is, in turns, both with copies.
-
-    Each runs in a process of its own, PyTorch's under another Python, which gets none of TensorRT's libraries.
+    The loop is two runners on two threads, one's copies beside the other's layers. Without `alone` they are graphs, and
+    the loop's rate is all that is told.
     """
-    own = [sys.executable, "-m", "edge_seg.runners.timed", str(engine), "tensorrt", "0", str(batch)]
-    theirs = [python, str(Path(__file__).with_name("torch_timed.py")), net, way, str(batch)]
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "LD_LIBRARY_PATH")}
-    clean["PYTHONPATH"] = str(Path(__file__).parents[2])
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    with subprocess.Popen(own, **pipes) as ours, subprocess.Popen(theirs, env=clean, **pipes) as other:
-        try:
-            processes = [TimedProcess(ours, engine.name), TimedProcess(other, way)]
-            rounds = [[statistics.median(one.round(ROUND_S).times_ms) for one in processes] for _ in range(ROUNDS)]
-        finally:
-            ours.kill()
-            other.kill()
-    ratios = [torch_ms / own_ms for own_ms, torch_ms in rounds]
-    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-    return {"ms": medians[0], "torch_ms": medians[1], "ratio": statistics.median(ratios), "least": min(ratios)}
+    graphs, count, stats = alone is None, len(images), LatencyStats()
+    enqueue_rates, loop_rates = [], []
+    with TrtRunner(engine, graphs=graphs) as one, TrtRunner(engine, graphs=graphs) as other:
+        _loop((one, other), images)  # to get warm
+        for _ in range(ROUNDS):
+            if alone is not None:
+                enqueue_rates.append(count / _enqueue_s(alone))
+            done = _loop((one, other), images)
+            loop_rates.append(count * (len(done) - 1) / (done[-1] - done[0]))
+            for before, after in pairwise(done):
+                stats.add((after - before) * 1e3)
+    if graphs:
+        return {"graph_loop_rate": statistics.median(loop_rates)}
+    return {"loop": list(astuple(stats.percentiles())), "enqueue_rates": enqueue_rates, "loop_rates": loop_rates}
+
+
+def _enqueue_s(runner: Enqueued) -> float:
+    """Seconds of an enqueue, of 50 one after the other with one wait at the end, again and again for a while."""
+    start, count = time.perf_counter(), 0
+    with open_device().current():
+        while not count or time.perf_counter() < start + ENQUEUE_S:
+            for _ in range(50):
+                runner.enqueue()
+            runner.wait()
+            count += 50
+        return (time.perf_counter() - start) / count
+
+
+def _loop(runners: Sequence[TrtRunner], images: Any) -> list[float]:  # noqa: ANN401
+    """The times at which batches were ready, of runners on a thread each."""
+    end_s = time.perf_counter() + LOOP_S
+
+    def work(runner: TrtRunner) -> list[float]:
+        done: list[float] = []
+        while not done or done[-1] < end_s:
+            runner.infer(images)
+            done.append(time.perf_counter())
+        return done
+
+    with ThreadPoolExecutor(len(runners)) as pool:
+        return sorted(second for times in pool.map(work, runners) for second in times)

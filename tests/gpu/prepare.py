@@ -7,6 +7,9 @@ our ranges, and the Q/DQ file's labels on ONNX Runtime, to compare with. 120 pic
 are the bundled ones, then U-Net and DeepLabV3+ as tests/bench/foreign_nets.py trained them in --foreign; else, where
 segmentation-models-pytorch is installed, with weights of chance, named -untrained: these can be timed, and have no
 labels to compare with.
+
+To the GPU machine go this repository, --out, the set's test, and for the calibrators its train, wherever they lie:
+bench.py is told by --data and --calib-data.
 """
 
 import argparse
@@ -20,9 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from edge_seg.data import open_dataset
-from edge_seg.runners import open_runner
-from edge_seg.runners.contract import read_onnx_spec
-from edge_seg.weights import FOLDER
+from edge_seg.export.tensorrt_ready import ready_for
+from edge_seg.export.tensorrt_support import known_version, version_of
+from edge_seg.files import write_whole
+from edge_seg.runners.contract import load_onnx, read_onnx_spec
+from edge_seg.segmenter import open_segmenter
+from edge_seg.weights import FOLDER, find_model
 
 OURS = ("edge-seg-n", "edge-seg-s")
 FOREIGN = ("smp-unet", "smp-deeplabv3plus")
@@ -70,8 +76,17 @@ def write_files(net: str, model: str | Path, options: argparse.Namespace) -> Non
     else:
         edge_seg("calib", "observe", model, "--manifest", options.out / "calib.json", "--out", ranges)
     edge_seg("quantize", model, "--ranges", ranges, "--target", "tensorrt", "--out", raw)
-    version = ".".join(options.tensorrt.split(".")[:2])
+    version = known_version(options.tensorrt)
+    qdq.unlink(missing_ok=True)
     edge_seg("lint", raw, "--target", "tensorrt", "--tensorrt", version, "--fix", "--out", qdq)
+    if not qdq.is_file():  # there was nothing to mend
+        shutil.copy(raw, qdq)
+    if version_of(version)[0] > 10:  # it has no calibrators, and there is no cache for it
+        path = find_model(str(model))
+        ready = ready_for(load_onnx(path), options.tensorrt, name=str(model), folder=path.parent)
+        write_whole(fp32, ready.SerializeToString())
+        cache.unlink(missing_ok=True)
+        return
     told = ["--model", model, "--ranges", ranges, "--tensorrt", options.tensorrt, "--out", cache]
     edge_seg("calib", "cache", *told, "--onnx", fp32)
 
@@ -95,9 +110,9 @@ def untrained(net: str, out: Path) -> Path:
 
 
 def write_labels(model: Path, data: str) -> None:
-    """The labels of a set on ONNX Runtime, uint8 [N, H, W]."""
-    with open_runner(model, "onnxruntime") as runner:
-        labels = [runner.infer(frame.image[None])[0] for frame in open_dataset(data)]
+    """The labels of a set on ONNX Runtime, uint8 [N, H, W] at the size of its images, as bench.py has the engine's."""
+    with open_segmenter(model, "onnxruntime") as segment:
+        labels = [segment(frame.image).labels for frame in open_dataset(data)]
     np.savez_compressed(model.with_suffix(".npz"), labels=np.stack(labels))
 
 

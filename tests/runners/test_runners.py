@@ -13,6 +13,7 @@ from edge_seg.data.drive import Drive
 from edge_seg.errors import MissingExtraError, ModelError
 from edge_seg.runners import RUNTIMES, open_runner, read_spec
 from edge_seg.runners.contract import read_onnx_spec, write_spec
+from edge_seg.runners.ort_runner import tell_of_both
 from edge_seg.spec import METADATA_KEY
 
 IMAGES = np.stack([frame.image for frame in Drive(1, 96, 72, 3)])
@@ -156,6 +157,22 @@ def test_two_onnxruntimes_are_one_too_many(tiny_model: Path, monkeypatch: pytest
         MissingExtraError, match=r"Both onnxruntime and .* Type: pip uninstall -y onnxruntime onnxruntime-gpu &&"
     ):
         open_runner(tiny_model, "onnxruntime-cuda")
+
+
+def test_two_onnxruntimes_are_told_once_where_either_may_do(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_of_both.cache_clear()
+    monkeypatch.setattr("edge_seg.runners.ort_runner.distribution", lambda name: name)
+    for _ in range(2):
+        with open_runner(tiny_model, "onnxruntime"):
+            pass
+    tell_of_both.cache_clear()
+
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "Both onnxruntime and onnxruntime-gpu are installed" in told[0]
+    assert told[0].endswith("Type: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime")
 
 
 def test_a_provider_that_does_not_start_is_told(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

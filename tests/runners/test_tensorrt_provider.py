@@ -1,5 +1,6 @@
 """What ONNX Runtime's TensorRT provider is told of a file. It is not run here: it wants a GPU."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 from edge_seg.errors import SinkError
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import load_onnx
-from edge_seg.runners.ort_runner import tensorrt_settings
+from edge_seg.runners.ort_runner import TENSORRT, load_libraries, tensorrt_settings
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,7 @@ def test_the_session_is_given_them(runtime: str, first: str, tiny_model: Path, m
             return [given[0][0]]
 
     monkeypatch.setattr("edge_seg.runners.ort_runner.check_provider", lambda provider: None)
+    monkeypatch.setattr("edge_seg.runners.ort_runner.load_libraries", lambda provider: None)
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
     with open_runner(tiny_model, runtime):
         pass
@@ -91,3 +93,52 @@ def test_the_session_is_given_them(runtime: str, first: str, tiny_model: Path, m
     assert name == f"{first}ExecutionProvider"
     assert settings == (settings_of(tiny_model) if first == "Tensorrt" else {})
     assert given[-1] == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_libraries_of_packages_are_loaded_before_the_session(
+    runtime: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Those of pip lie where the system's loader does not look."""
+    steps: list[str] = []
+
+    class Session:
+        def __init__(self, path: Path, options: Any, providers: list[Any]) -> None:  # noqa: ANN401
+            steps.append("session")
+            self.get_providers = lambda: [providers[0][0]]
+
+    def preload() -> None:
+        print("Failed to load libcudnn.so.9")
+        steps.append("preload")
+
+    (tmp_path / "tensorrt.py").write_text("import sys\nsys.stderr.write('TensorRT ')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr("edge_seg.runners.ort_runner.check_provider", lambda provider: None)
+    monkeypatch.setattr("onnxruntime.preload_dlls", preload, raising=False)
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+    with open_runner(tiny_model, runtime):
+        pass
+    printed = capsys.readouterr()
+    sys.modules.pop("tensorrt", None)
+
+    assert steps == (["session"] if runtime == "onnxruntime" else ["preload", "session"])
+    assert printed.out == ""  # where a report as JSON may stand
+    assert ("TensorRT " in printed.err) is (runtime == "onnxruntime-tensorrt")
+
+
+def test_libraries_that_are_no_packages_are_left_to_the_provider(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An older onnxruntime, and a TensorRT of which Python knows nothing, or whose own libraries do not load."""
+    monkeypatch.delattr("onnxruntime.preload_dlls", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    load_libraries(TENSORRT)
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    load_libraries(TENSORRT)

@@ -1,7 +1,8 @@
 """The real Python bindings of TensorRT, one generation each, without TensorRT's libraries and without a GPU.
 
     python tests/tensorrt/bindings.py FOLDER              # installs what is missing of them into FOLDER
-    python tests/tensorrt/bindings.py FOLDER --with-8.5   # 8.5.3.1 too: a download of 549 MB, and it wants Python 3.10
+    python tests/tensorrt/bindings.py FOLDER --with-8.5   # 8.5.3.1 too: a download of 549 MB, and it wants Python 3.10,
+                                                          # of which an environment is made with NumPy 1.23 and OpenCV
 
 NVIDIA publishes the bindings as packages of their own, a megabyte each. They link TensorRT's libraries, which are
 replaced by empty ones that have the few entry points they ask for: then the package loads, and every class, enum and
@@ -28,6 +29,9 @@ PACKAGES = {
 
 OLDEST = "8.5.3.1"
 """The version whose bindings come in one wheel with its libraries alone, for Python up to 3.10."""
+
+BESIDE_OLDEST = ("numpy==1.23.5", "opencv-python-headless==4.10.0.84", "onnx==1.17.0", "typer>=0.29", "rich", "tomli")
+"""What an environment beside so old a TensorRT may have, of which our code has to be content."""
 
 ENTRY_POINTS = (
     "createInferBuilder_INTERNAL",
@@ -79,13 +83,40 @@ def install(place: Path, requirement: str) -> None:
 
 
 def install_oldest(place: Path) -> None:
-    """The bindings of 8.5 for Python 3.10, where that is installed."""
-    if (place / "tensorrt.py").is_file():
-        return
+    """The bindings of 8.5 and an environment of Python 3.10 for them, where that is installed."""
     python = python310()
     if python is None:
         print(f"TensorRT {OLDEST}: no Python 3.10 here; tests of it are left out", file=sys.stderr)
         return
+    if not (place / "tensorrt.py").is_file():
+        install_oldest_bindings(place, python)
+    if not Path(python_of(place)).is_file():
+        install_environment(place / "venv", python)
+
+
+def install_environment(venv: Path, python: str) -> None:
+    """A Python for the bindings of 8.5, with the packages of its time."""
+    beside = venv.with_name("venv.part")
+    subprocess.run([python, "-m", "venv", "--clear", beside], check=True)
+    pip = [beside / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    if subprocess.run([*pip, "--only-binary=:all:", *BESIDE_OLDEST], check=False).returncode:
+        print(f"TensorRT {OLDEST}: pip could not fetch {', '.join(BESIDE_OLDEST)}; tests are left out", file=sys.stderr)
+        return
+    beside.rename(venv)  # last: where it is, all is; its python takes its place from where it lies
+
+
+def python_of(place: Path) -> str:
+    """The Python that loads the bindings of a place."""
+    return str(place / "venv" / "bin" / "python") if place.name == OLDEST else sys.executable
+
+
+def is_installed(place: Path) -> bool:
+    """Whether the bindings of a place are there, and a Python for them."""
+    return (place / "tensorrt.py").is_file() and Path(python_of(place)).is_file()
+
+
+def install_oldest_bindings(place: Path, python: str) -> None:
+    """The bindings of 8.5 without its libraries."""
     package = place / "tensorrt_bindings"
     package.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as downloads:
@@ -123,13 +154,13 @@ def write_stand_ins(package: Path) -> bool:
     return True
 
 
-def run_with(place: Path, *arguments: str, python: str = sys.executable) -> str:
+def run_with(place: Path, *arguments: str) -> str:
     """What Python prints with the bindings of `place` as `tensorrt`, in a process of its own."""
     paths = {"PYTHONPATH": str(place), "LD_LIBRARY_PATH": str(place / "tensorrt_bindings")}
     here = str(Path(__file__).parents[2])
     environment = os.environ | paths | {"PYTHONPATH": os.pathsep.join([paths["PYTHONPATH"], here])}
     done = subprocess.run(
-        [python, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+        [python_of(place), *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -137,8 +168,7 @@ def run_with(place: Path, *arguments: str, python: str = sys.executable) -> str:
 
 def dump(place: Path) -> dict[str, list[str]]:
     """Every name of the package, with the attributes of those that are classes."""
-    python = (python310() or "") if place.name == OLDEST else sys.executable
-    found: dict[str, list[str]] = json.loads(run_with(place, "-c", DUMP, python=python))
+    found: dict[str, list[str]] = json.loads(run_with(place, "-c", DUMP))
     return found
 
 

@@ -63,3 +63,27 @@ def qdq_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     words = ["quantize", str(tiny_model), "--data", "drive:seed=3,frames=8,size=96x72", "--target", "tensorrt"]
     assert CliRunner().invoke(app, [*words, "--images", "8", "--out", str(path)], catch_exceptions=False).exit_code == 0
     return path
+
+
+@pytest.fixture
+def bench_files(tiny_model: Path, write_camvid: Callable[..., None], tmp_path: Path) -> Path:
+    """A folder as the GPU bench's prepare.py leaves it for TensorRT 8.6.1, of one net of ours, without Q/DQ nodes.
+
+    Its pictures are files: another OpenCV draws another drive.
+    """
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "edge-seg-n.fp32.onnx").write_bytes(tiny_model.read_bytes())
+    (folder / "edge-seg-n.cache").write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n")
+    write_camvid(tmp_path / "CamVid", "train", names="abcdefgh")
+    words = ["calib", "images", "--data", f"camvid:{tmp_path}/CamVid/train", "--images", "8"]
+    assert CliRunner().invoke(app, [*words, "--out", str(folder / "calib.json")]).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU bench times a few calls alone."""
+    few = {"CALLS": 2, "CALLS_OF_ONE": 2, "ROUNDS": 2, "WARM_UP": 2, "WARM_UP_S": 0.0, "ENQUEUE_S": 0.0, "LOOP_S": 0.01}
+    for name, value in few.items():
+        monkeypatch.setattr(f"gpu_timing.{name}", value)

@@ -87,7 +87,7 @@ def main(kind: str, first: int) -> None:
         driver = Driver(calibrator_by_pictures(trt, kind, batches, device, **told), first)  # type: ignore[arg-type]
         found: dict[str, Any] = {"size": driver.batch_size(), "cache": driver.read_cache(), "shown": []}
         while (address := driver.batch([b"image"])) is not None:
-            found["shown"].append(cuda.memory[address].tolist())
+            found["shown"].append(cuda.memory[address][: batches[0].size].tolist())
         driver.write_cache(b"TRT-1-X")
         found |= {"algorithm": driver.algorithm(), "written": [content.decode() for content in written]}
         broken = Driver(calibrator_by_pictures(trt, kind, unreadable(), device, **told), first)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """TensorRT's builder without a GPU: it keeps what it is asked for, and builds a plan that is the ONNX file."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -192,9 +193,10 @@ class Builder:
         is_bytes = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
         if is_bytes and self._without_bytes is not None:
             return not self._without_bytes
-        Builder._shown = []
+        Builder._shown, count = [], math.prod(config._calibration.shapes["image"][0])
         while (addresses := calibrator.get_batch(["image"])) is not None:
-            found = Runtime._cuda.memory[addresses[0]].copy()  # type: ignore[attr-defined]
-            Builder._shown.append(found if is_bytes else found.view(np.float32))
+            found = Runtime._cuda.memory[addresses[0]].view(np.float32).copy()  # type: ignore[attr-defined]
+            assert len(found) == count, "an FP32 binding would be read beyond its end"
+            Builder._shown.append(found.view(np.uint8)[:count] if is_bytes else found)
         calibrator.write_calibration_cache(memoryview(b"TRT-100300-EntropyCalibration2"))
         return True

@@ -28,7 +28,7 @@ NAMES: dict[str, str] = touched.touched()
 def version(request: pytest.FixtureRequest) -> str:
     """One generation whose bindings are installed."""
     found: str = request.param
-    if not (FOLDER / found / "tensorrt.py").is_file():
+    if not bindings.is_installed(FOLDER / found):
         pytest.skip(f"no bindings of TensorRT {found} in {FOLDER}: make installs those that there are")
     return found
 
@@ -70,8 +70,6 @@ def test_a_name_that_a_binding_loses_is_told(version: str) -> None:
 def test_calibrators_answer_as_tensorrt_calls_them(version: str, kind: str, algorithm: str) -> None:
     if "calibrators" in fake.lacking(version):
         pytest.skip(f"TensorRT {version} has no calibrators any more")
-    if version == bindings.OLDEST:
-        pytest.skip("our own code does not run on a Python without NumPy")
     first = "4" if int(version.partition(".")[0]) >= 10 else "0"
     told = json.loads(bindings.run_with(FOLDER / version, str(HERE / "drive_calibrator.py"), kind, first))
 
@@ -112,8 +110,6 @@ print(json.dumps([log.errors, phases, go_on]))
 
 def test_logger_and_monitor_answer_as_tensorrt_calls_them(version: str) -> None:
     """By the base class's functions, which go through C++ to ours."""
-    if version == bindings.OLDEST:
-        pytest.skip("our own code does not run on a Python without NumPy")
     errors, phases, go_on = json.loads(bindings.run_with(FOLDER / version, "-c", OURS))
 
     assert errors == ["out of memory"]
@@ -134,9 +130,6 @@ print(json.dumps(profiler.times))
 
 
 def test_the_profiler_answers_as_tensorrt_calls_it(version: str) -> None:
-    if version == bindings.OLDEST:
-        pytest.skip("our own code does not run on a Python without NumPy")
-
     assert json.loads(bindings.run_with(FOLDER / version, "-c", TIMES)) == [["/net/Conv", 1.5]]
 
 

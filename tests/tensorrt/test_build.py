@@ -117,19 +117,6 @@ def test_an_opset_that_is_too_new_is_told(gpu: Gpu, build: Build, tiny_model: Pa
     assert build(source, tmp_path / "tiny.engine")
 
 
-def test_a_dla_is_asked_for(gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path) -> None:
-    trt, _ = gpu("8.6.1")
-    trt.Builder.num_DLA_cores = 2
-    build(tiny_model, tmp_path / "tiny.engine", dla=1)
-    config = fake.Builder._last[1]
-
-    assert (config.default_device_type, config.DLA_core, config._flags) == ("DLA", 1, ["GPU_FALLBACK", "FP16"])
-    trt, _ = gpu()
-    trt.Builder.num_DLA_cores = 2
-    with pytest.raises(ModelError, match="takes INT8 from a calibrator"):
-        build(tiny_model, tmp_path / "tiny.engine", dla=1)
-
-
 def test_tactic_sources_are_chosen_by_name(
     gpu: Gpu, build: Build, fake: ModuleType, tiny_model: Path, tmp_path: Path
 ) -> None:

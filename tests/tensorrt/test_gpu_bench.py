@@ -1,8 +1,6 @@
 """The GPU bench, on the fake GPU: that its rows are made, kept and printed. Its figures mean nothing here."""
 
 import importlib.util
-import os
-import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -10,16 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import fake_graph
+import gpu_parts
 import gpu_tables
-import gpu_timing
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from edge_seg.apps.cli import app
+from edge_seg.calib.manifest import read_manifest
 from edge_seg.data import open_dataset
-from edge_seg.errors import ModelError
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import add_score
 from edge_seg.runners.engine_file import read_sidecar, this_system, write_engine
@@ -30,39 +25,37 @@ Gpu = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def bench(little: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The bench, with little to do."""
     spec = importlib.util.spec_from_file_location("gpu_bench", GPU / "bench.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "BATCHES", (1, 2))
-    for name, value in {"CALLS": 2, "ROUNDS": 2, "WARM_UP": 1, "LOOP_S": 0.01}.items():
-        monkeypatch.setattr(gpu_timing, name, value)
     return module
 
 
 @pytest.fixture
-def options(tiny_model: Path, tmp_path: Path) -> Namespace:
+def options(bench_files: Path, tiny_model: Path, tmp_path: Path) -> Namespace:
     """The command line, with the files of one net of ours and of one that was not trained."""
-    for net in ("edge-seg-n", "smp-unet-untrained"):
-        (tmp_path / f"{net}.fp32.onnx").write_bytes(tiny_model.read_bytes())
-    (tmp_path / "edge-seg-n.cache").write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n")
+    (bench_files / "smp-unet-untrained.fp32.onnx").write_bytes(tiny_model.read_bytes())
     with open_runner(tiny_model, "onnxruntime") as runner:
         labels = [runner.infer(frame.image[None])[0] for frame in open_dataset(DATA)]
-    np.savez_compressed(tmp_path / "edge-seg-n.fp32.npz", labels=np.stack(labels))
-    words = ["calib", "images", "--data", "drive:seed=3,frames=40,size=96x72", "--images", "8"]
-    assert CliRunner().invoke(app, [*words, "--out", str(tmp_path / "calib.json")]).exit_code == 0
+    np.savez_compressed(bench_files / "edge-seg-n.fp32.npz", labels=np.stack(labels))
     out = tmp_path / "rows"
     out.mkdir()
-    return Namespace(files=tmp_path, out=out, data=DATA, torch=None, tactic_sources="JIT_CONVOLUTIONS")
+    words = {"calib_data": None, "only": None, "reading": False, "torch_is": "", "tactic_sources": "JIT_CONVOLUTIONS"}
+    return Namespace(files=bench_files, out=out, data=DATA, torch=None, **words)
 
 
 def test_every_way_without_qdq_makes_a_row(
     bench: ModuleType, gpu: Gpu, options: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Timings of another GPU, and those of a name without a machine, are no hindrance."""
     gpu("8.6.1", mb=10_000)
     monkeypatch.setattr(bench, "BATCHES", (1,))
+    for name in ("timings", "timings-of-another"):
+        (options.out / name).write_bytes(b"other GPU's")
     rows = {
         name: bench.measure("edge-seg-n", name, way, options) for name, way in bench.WAYS.items() if way.file == "fp32"
     }
@@ -74,7 +67,9 @@ def test_every_way_without_qdq_makes_a_row(
         for found in row["batches"].values():
             assert "error" not in found, found
             assert all(len(found[kind]) == 3 for kind in ("enqueue", "infer", "loop"))
-            assert min(found["enqueue_rate"], found["loop_rate"], found["memory_mb"], found["engine_mb"]) > 0
+            assert min(*found["enqueue_rates"], *found["loop_rates"], found["memory_mb"], found["engine_mb"]) > 0
+            assert len(found["enqueue_rates"]) == len(found["loop_rates"]) == 2
+            assert len(found["before"]["load"]) == len(found["after"]["load"]) == 3
     assert rows["FP16"]["batches"]["1"]["precision"] == "FP16"
     assert rows["INT8, our ranges as a cache"]["batches"]["1"]["precision"] == "INT8+FP16"
 
@@ -82,11 +77,17 @@ def test_every_way_without_qdq_makes_a_row(
 def test_what_was_measured_is_not_measured_again(
     bench: ModuleType, gpu: Gpu, options: Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Nor is what went wrong, until the bench is started again."""
     gpu("8.6.1", mb=10_000)
     with monkeypatch.context() as broken:
         broken.setattr(bench, "time_engine", lambda engine, batch: {}[batch])
         first = bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
     assert first["batches"]["1"]["error"] == "KeyError: 1"
+    assert bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options) == first
+    wrong = list(gpu_parts.parts_with_errors("edge-seg-n", "FP32", options.out))
+    assert [path.name for path in wrong] == [f"edge-seg-n.FP32.{batch}.times.row" for batch in (1, 2)]
+    for path in wrong:
+        path.unlink()
     capsys.readouterr()
     second = bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
     told = capsys.readouterr().err.splitlines()
@@ -138,50 +139,6 @@ def test_what_it_was_measured_on_is_told(bench: ModuleType, gpu: Gpu) -> None:
     assert bench.machine() == f"Fake GPU (sm 8.7), driver for CUDA 12.6, TensorRT 8.6.1, {this_system()}"
 
 
-def test_graphs_are_timed_beside_what_has_none(
-    gpu: Gpu,
-    build: Callable[..., list[str]],
-    fake: ModuleType,
-    tiny_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _, cuda = gpu("8.6.1", mb=10_000)
-    build(tiny_model, tmp_path / "tiny.engine")
-    cuda_python = fake_graph.CudaPython(cuda, fake.IExecutionContext, monkeypatch)
-    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", cuda_python)
-    launches: list[tuple[bool, int]] = []
-
-    def loop(engine: Path, images: Any, *, graphs: bool) -> tuple[list[float], float]:  # noqa: ANN401
-        launches.append((graphs, cuda_python.launches))  # two runners at a time are more than the fake can
-        return [1.0, 2.0, 3.0], 2.0 if graphs else 1.0
-
-    for name, value in {"CALLS": 2, "ROUNDS": 2, "WARM_UP": 2, "_loop": loop}.items():
-        monkeypatch.setattr(gpu_timing, name, value)
-    found = gpu_timing.time_engine(tmp_path / "tiny.engine", 1)
-
-    assert launches == [(False, 0), (True, 3)]  # the second of the warm-up, and the two that are timed
-    assert (found["loop_rate"], found["graph_loop_rate"], len(found["graph"])) == (1.0, 2.0, 3)
-    cells = gpu_tables._time_cells({"net": "n", "way": "w", "batches": {"1": found}}, "1")
-    assert len(cells) == gpu_tables.TIMES.count("|") - 1 and cells[-1] == "2"
-
-
-def test_an_enqueue_that_tensorrt_does_not_take_is_told(
-    gpu: Gpu,
-    build: Callable[..., list[str]],
-    fake: ModuleType,
-    tiny_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    gpu("8.6.1")
-    build(tiny_model, tmp_path / "tiny.engine")
-    monkeypatch.setattr(fake.IExecutionContext, "execute_async_v3", lambda self, handle: False)
-    told = pytest.raises(ModelError, match="TensorRT could not run the engine")
-    with gpu_timing.Enqueued(tmp_path / "tiny.engine") as runner, runner.device.current(), told:
-        runner.enqueue()
-
-
 def test_tables_are_those_of_the_docs(bench: ModuleType, gpu: Gpu, options: Namespace) -> None:
     gpu("8.6.1", mb=10_000)
     assert bench.nets_in(options.files) == ["edge-seg-n", "smp-unet-untrained"]
@@ -199,6 +156,7 @@ def test_tables_are_those_of_the_docs(bench: ModuleType, gpu: Gpu, options: Name
         "compile-fp16": {"error": "x"},
     }
     lines = list(gpu_tables.tables(rows))
+    built = [row["batches"]["1"] for row in (rows[0], rows[2])]
     docs = (GPU.parents[1] / "docs" / "tensorrt.md").read_text().splitlines()
     heads = [line for line in lines if line.startswith("| net ")]
 
@@ -208,6 +166,9 @@ def test_tables_are_those_of_the_docs(bench: ModuleType, gpu: Gpu, options: Name
     assert lines[2].startswith(f"| edge-seg-n | FP32 | {miou} | 0.0000 | 1.0000 |")
     assert lines[3].startswith("| edge-seg-n | INT8, Q/DQ | ModelError: ")
     assert lines[4].startswith("| smp-unet-untrained | FP16 |  |  |  | ")  # no accuracy of weights of chance
+    assert [one["timings_known"] for one in built] == [False, True]
+    for line, one, warm in ((lines[2], built[0], ""), (lines[4], built[1], " (warm)")):
+        assert line.split(" | ")[6] == f"{one['build_s']:.0f}{warm}"
     assert "| edge-seg-n | FP32 | 1 | 2.000 | 3.00 (2.50) | x |  |" in lines
 
 
@@ -216,36 +177,63 @@ def _parts(lines: list[str]) -> list[list[str]]:
     return [part.splitlines() for part in "\n".join(lines).split("\n\n")]
 
 
-def test_an_enqueue_gives_the_labels_of_the_pictures_shown_last(
-    gpu: Gpu, build: Callable[..., list[str]], tiny_model: Path, tmp_path: Path
+def test_another_pytorch_is_compared_anew(
+    bench: ModuleType, gpu: Gpu, options: Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, cuda = gpu("8.6.1")
-    build(tiny_model, tmp_path / "tiny.engine")
-    images = np.random.default_rng(0).integers(0, 256, (2, 72, 96, 3), np.uint8)
-    with gpu_timing.Enqueued(tmp_path / "tiny.engine") as runner:
-        labels = runner.infer(images)
-        memory = cuda.memory[runner._labels.address]
-        memory[:] = 99
-        with runner._device.current():
-            runner.enqueue()
-            runner.wait()
-        assert np.array_equal(memory[: labels.size].reshape(labels.shape), labels)
+    gpu("8.6.1", mb=10_000)
+    monkeypatch.setattr(bench, "BATCHES", (1,))
+    monkeypatch.setattr(bench, "compare", lambda engine, net, way, python, batch: {"ms": 1.0, "by": python})
+    options.torch, found = "a-python", []
+    for options.torch_is in ("PyTorch 2.5.1", "PyTorch 2.5.1", "PyTorch 2.6.0"):
+        row = bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
+        found.append(sum("fp16.row" in line or "fp32.row" in line for line in capsys.readouterr().err.splitlines()))
+
+    assert found == [3, 0, 3]
+    against = row["batches"]["1"]["against"]
+    assert {part["of"]["torch"] for part in against.values()} == {"PyTorch 2.6.0"}
+    assert {part["by"] for part in against.values()} == {"a-python"}
 
 
-def test_it_needs_no_other_run_time_and_no_video() -> None:
-    """As on a machine that has TensorRT for its Python and little else."""
-    missing = ("onnxruntime", "torch", "openvino", "av", "filelock")
-    ours = ("runners.trt_runner", "export.to_engine", "calib.manifest", "calib.tensorrt_cache", "calib.trt_calibrator")
-    words = f"import bench, {', '.join(f'edge_seg.{name}' for name in ours)}"
-    program = f"import sys; sys.modules.update(dict.fromkeys({missing})); {words}"
-    paths = os.pathsep.join([str(GPU), str(GPU.parents[1])])
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+@pytest.mark.parametrize(
+    ("data", "asked", "place"),
+    [
+        ("camvid:/here/CamVid/test", None, "camvid:/here/CamVid/train"),
+        ("camvid:/here/CamVid/test", "camvid:/there/train", "camvid:/there/train"),
+        (DATA, None, None),  # has no splits: as they were picked
+    ],
+)
+def test_calibrators_find_their_pictures_where_they_lie_here(
+    data: str, asked: str | None, place: str | None, bench: ModuleType, options: Namespace
+) -> None:
+    options.data, options.calib_data = data, asked
+    source = options.files / "calib.json"
+    found, picked = read_manifest(bench.manifest_here(source, options)), read_manifest(source)
 
-    assert done.returncode == 0, done.stderr
+    assert found.sources == (picked.sources if place is None else (place,))
+    assert found.pictures == picked.pictures
+
+
+@pytest.mark.parametrize(("version", "ways"), [("10.3.0", 7), ("11.4.0", 4)])
+def test_the_program_prints_what_is_there(
+    version: str,
+    ways: int,
+    bench: ModuleType,
+    gpu: Gpu,
+    options: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After its rows' processes, which here do nothing; 11 has no calibrators."""
+    gpu(version)
+    asked: list[str] = []
+    monkeypatch.setattr(bench, "run_rows", lambda rows, options: asked.extend(name for _, name in rows))
+    monkeypatch.setattr(bench, "torch_versions", lambda python: f"PyTorch of {python}")
+    words = ["--files", str(options.files), "--out", str(options.out), "--data", DATA, "--torch", "a-python"]
+    monkeypatch.setattr(sys, "argv", ["bench.py", *words, "--nets", "edge-seg-n"])
+    bench.main()
+    lines = capsys.readouterr().out.splitlines()
+
+    assert asked == list(bench.WAYS)[:ways]
+    assert lines[0] == f"{bench.machine()}, PyTorch of a-python"
+    assert "| edge-seg-n | FP16 | not measured |  |  |  |  |  |" in lines
+    assert sum("not measured" in line for line in lines) == 3 * ways

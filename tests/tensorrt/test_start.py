@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def test_a_tensorrt_that_does_not_start_is_told(
 def test_a_wrong_call_is_no_matter_of_the_driver() -> None:
     with pytest.raises(TypeError, match="int"):
         start(lambda logger: int(logger), object(), Log())
+
+
+def test_a_line_after_the_logs_end_is_kept_and_harms_nothing() -> None:
+    """TensorRT may speak when an object goes, and ends the process where its logger raises."""
+    sink = StringIO()
+    log = Log(sink)
+    log.add("ERROR", "in time")
+    written = sink.getvalue()
+    sink.close()
+    log.add("ERROR", "late")
+
+    assert written == "ERROR in time\n"
+    assert log.errors == ["in time", "late"]
 
 
 bindings = importlib.import_module("bindings")

@@ -10,6 +10,7 @@ FILES = (
     "edge_seg/runners/tensorrt_api.py",
     "edge_seg/runners/trt_runner.py",
     "edge_seg/runners/engine_inspector.py",
+    "edge_seg/runners/ort_runner.py",
     "calib/trt_calibrator.py",
     "export/build_engine.py",
     "export/build_log.py",
