@@ -20,7 +20,7 @@ from edge_seg.calib.tensorrt_cache import Cache, Version
 from edge_seg.calib.thresholds import Range
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.float_ends import use_float_ends
-from edge_seg.export.graph import LAYOUT, text_of
+from edge_seg.export.graph import LAYOUT, Graph, text_of
 from edge_seg.export.lint import find_goal, lint
 from edge_seg.export.target import find_target
 from edge_seg.files import write_whole
@@ -205,7 +205,15 @@ def _not_negative(model: onnx.ModelProto) -> set[str]:
     """Names of the tensors that hold nothing negative: the QuantizeLinear behind a ReLU then does its work."""
     found = {value.name for value in model.graph.input}  # bytes
     carrying = {node.output[0] for node in _carrying(model)}
+    graph = Graph(model)
     for node in model.graph.node:
-        if node.op_type in NOT_NEGATIVE or (node.output[0] in carrying and found.issuperset(_data(node))):
+        of_itself = node.op_type in NOT_NEGATIVE or _clips_from_zero(graph, node)
+        if of_itself or (node.output[0] in carrying and found.issuperset(_data(node))):
             found.add(node.output[0])
     return found
+
+
+def _clips_from_zero(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a node is a ReLU6 or the like: a Clip with a least value that is known, and not below 0."""
+    low = graph.value(node.input[1]) if node.op_type == "Clip" and len(node.input) > 1 else None
+    return low is not None and low.item() >= 0

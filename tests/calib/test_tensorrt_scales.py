@@ -125,6 +125,20 @@ def test_tensors_without_a_line_get_a_range_only_where_it_is_certain(small: onnx
     assert ranges.tensors["gated"]["min-max"][0] < 0
 
 
+@pytest.mark.parametrize(("low", "expected"), [("zero", 0.0), ("below", -1.0), ("", -1.0)])
+def test_a_clip_from_zero_has_no_negative_half(low: str, expected: float) -> None:
+    constants = "float six = {6.0}, float zero = {0.0}, float below = {-1.0}"
+    model = onnx.parser.parse_model(
+        SMALL.replace("<float middle", f"<{constants}, float middle")
+        .replace("Relu(edges)", f"Clip(edges, {low}, six)")
+        .replace('"onnx::logits_1"', "logits")
+    )
+
+    found = ranges_of(Cache(8503, ENTROPY2, {"features": 1 / 127}), model).tensors
+
+    assert found["features"]["entropy"] == pytest.approx((expected, 1.0))
+
+
 def test_poolings_and_concats_have_one_scale(small: onnx.ModelProto) -> None:
     widths = {"features": 3.0, "pooled": 2.5, "mean": 0.5, "spread": 2.0, "sharp": 3.5, "both": 3.25, "edges": 1.0}
 
