@@ -69,7 +69,7 @@ def test_two_machines_train_one_net(tmp_path: Path, tiny_checkpoint: Path) -> No
         for rank in ("1", "0")  # the one that may not write begins
     ]
     try:
-        second, first = (machine.communicate(timeout=300) for machine in machines)
+        second, first = (machine.communicate(timeout=600) for machine in machines)
     finally:
         for machine in machines:
             machine.kill()
