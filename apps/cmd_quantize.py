@@ -9,7 +9,7 @@ import typer
 
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cmd_export import check_out
-from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, remove_stale
+from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, stale_beside, warn_of_stale
 from edge_seg.errors import SinkError
 from edge_seg.files import same_file
 
@@ -74,8 +74,9 @@ def quantize(
         if manifest is not None:
             raise typer.BadParameter("--manifest belongs to gates. Without one: edge-seg calib observe, then --ranges.")
         wanted = read_rung(rung) if rung else asked
+        stale = stale_beside(path, kept=[given for given in (ranges, rung) if given is not None])
         _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
-        remove_stale(path, kept=[given for given in (ranges, rung) if given is not None])
+        warn_of_stale(stale, path)
         return
     if data is None or rung is not None or asked != Rung(target):
         raise typer.BadParameter(

@@ -176,8 +176,9 @@ def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
     if ladder.chosen.rung is not None and ladder.ranges is not None:
         ranges, rung = files_beside(out)
         files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
+    stale = stale_beside(out, kept=list(files))
     _write_together(files)
-    remove_stale(out, kept=list(files))
+    warn_of_stale(stale, out)
     return list(files)
 
 
@@ -190,16 +191,22 @@ def _write_together(files: dict[Path, bytes]) -> None:
                 temporary.write_bytes(content)
 
 
-def remove_stale(out: Path, kept: Sequence[Path]) -> None:
-    """Remove ranges and rung beside `out`, both of an earlier ladder, but for those in `kept`, and say so.
+def stale_beside(out: Path, kept: Sequence[Path]) -> list[Path]:
+    """Ranges and rung beside `out` that will tell of an earlier file once `out` is replaced, but for those in `kept`.
 
-    They would tell of another file. One alone is not the ladder's, and stays.
+    One alone is not a ladder's, and where there is no `out` they are of none.
     """
     beside = files_beside(out)
-    for path in beside if all(path.is_file() for path in beside) else ():
-        if not any(same_file(path, other) for other in kept):
-            path.unlink(missing_ok=True)
-            print(f"Removed {path}, which told of an earlier {out.name}.", file=sys.stderr)
+    if not all(path.is_file() for path in (out, *beside)):
+        return []
+    return [path for path in beside if not any(same_file(path, other) for other in kept)]
+
+
+def warn_of_stale(stale: Sequence[Path], out: Path) -> None:
+    """Say so where there are some; they stay, since a person may have written them."""
+    if stale:
+        tell = "tells" if len(stale) == 1 else "tell"
+        print(f"Warning: {' and '.join(map(str, stale))} {tell} of an earlier {out.name}.", file=sys.stderr)
 
 
 def _line(step: "Step") -> str:

@@ -213,8 +213,8 @@ def test_a_ladder_that_ends_in_bf16_writes_fp32_under_no_int8_name(
     monkeypatch.setenv("COLUMNS", "400")
     model, out = tmp_path / "mine.onnx", tmp_path / "mine.int8.onnx"
     model.write_bytes(tiny_model.read_bytes())
-    for stale in files_beside(out):
-        stale.write_text("of an earlier INT8 file")
+    for path in (out, *files_beside(out)):
+        path.write_text("of an earlier INT8 file")
     before = sorted(tmp_path.iterdir())
 
     result = CliRunner().invoke(
@@ -226,9 +226,10 @@ def test_a_ladder_that_ends_in_bf16_writes_fp32_under_no_int8_name(
     assert result.exit_code == 0 and run in told and "Skipped: INT8: no layer" in told
     if named:
         assert out.read_bytes() == model.read_bytes() and f"{out} is its copy." in told
-        assert not any(stale.exists() for stale in files_beside(out))
+        assert "rung.toml tell of an earlier mine.int8.onnx" in result.stderr
     else:
-        assert sorted(tmp_path.iterdir()) == before and "Nothing is written." in told
+        assert "Nothing is written." in told and out.read_text() == "of an earlier INT8 file"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_sensitivity_of_another_model_ends_before_any_work(tiny_model: Path, tmp_path: Path) -> None:

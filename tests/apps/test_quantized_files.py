@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_seg.apps.cli import app
-from edge_seg.apps.ladder import files_beside
+from edge_seg.apps.ladder import files_beside, stale_beside
 from edge_seg.calib.gates import Step
 from edge_seg.calib.ladder import Ladder
 from edge_seg.calib.ranges import Ranges
@@ -16,26 +16,33 @@ from edge_seg.errors import SinkError
 SET = "drive:seed=3,frames=24,size=96x72"
 
 
-def test_what_a_ladder_left_beside_a_file_does_not_tell_of_a_later_one(tiny_model: Path, tmp_path: Path) -> None:
+def test_what_a_ladder_left_beside_a_file_stays_with_a_warning(tiny_model: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "fast.onnx", tmp_path / "other.json"
     ranges, rung = files_beside(out)
-    plain = ["quantize", str(tiny_model), "--target", "onnxruntime-x86", "--out", str(out), "--ranges"]
     observe = ["calib", "observe", str(tiny_model), "--data", SET, "--images", "8", "--out", str(ranges)]
     CliRunner().invoke(app, observe, catch_exceptions=False)
     other.write_bytes(ranges.read_bytes())
     rung.write_text('target = "onnxruntime-x86"')
 
-    replay = ["quantize", str(tiny_model), "--ranges", str(ranges), "--rung", str(rung), "--out", str(out)]
-    CliRunner().invoke(app, replay, catch_exceptions=False)
-    assert ranges.exists() and rung.exists()
-    done = CliRunner().invoke(app, [*plain, str(ranges), "--method", "mse"], catch_exceptions=False)
-    assert ranges.exists() and not rung.exists() and f"Removed {rung}" in done.stderr
+    def told(*given: str) -> str:
+        quantize = ["quantize", str(tiny_model), "--out", str(out), *given]
+        found = CliRunner().invoke(app, quantize, catch_exceptions=False).stderr
+        assert sorted(tmp_path.iterdir()) == sorted((out, other, ranges, rung))
+        return found
 
-    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
-    assert ranges.exists()  # alone it is a file of calib observe
-    rung.write_text("")
-    CliRunner().invoke(app, [*plain, str(other)], catch_exceptions=False)
-    assert sorted(tmp_path.iterdir()) == [out, other]
+    plain = ("--target", "onnxruntime-x86", "--ranges")
+    assert "Warning" not in told(*plain, str(other))  # there was no file that they could tell of
+    assert "Warning" not in told("--ranges", str(ranges), "--rung", str(rung))
+    assert f"Warning: {rung} tells of an earlier fast.onnx." in told(*plain, str(ranges))
+    assert f"Warning: {ranges} and {rung} tell of an earlier fast.onnx." in told(*plain, str(other))
+
+
+def test_ranges_alone_beside_a_file_are_no_ladders(tmp_path: Path) -> None:
+    out = tmp_path / "fast.onnx"
+    for path in (out, files_beside(out)[0]):
+        path.touch()
+
+    assert stale_beside(out, kept=[]) == []
 
 
 @pytest.mark.parametrize("failing", ["fast.onnx", "fast.ranges.json", "fast.rung.toml"])
