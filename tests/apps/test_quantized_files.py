@@ -1,5 +1,6 @@
 """The files that `edge-seg quantize` writes and finds beside its INT8 file: all are of it, or none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,29 @@ def test_ranges_alone_beside_a_file_are_no_ladders(tmp_path: Path) -> None:
     assert stale_beside(out, kept=[]) == []
 
 
-@pytest.mark.parametrize("failing", ["fast.onnx", "fast.ranges.json", "fast.rung.toml"])
+FILES = ("fast.onnx", "fast.ranges.json", "fast.rung.toml")
+
+
+@pytest.fixture
+def new_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every ladder ends with, without climbing one."""
+    step = Step("INT8", Rung(), "onnxruntime", 0.5, 0.0, {"Road": 0.0}, None, ())
+    ladder = Ladder((step,), step, b"new", Ranges("m", "p", 8, {"x": {"min-max": (0.0, 1.0)}}))
+    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: ladder)
+
+
+def refused(tiny_model: Path, out: Path, reason: str) -> None:
+    gated = ["quantize", str(tiny_model), "--data", SET, "--max-drop", "1", "--out", str(out)]
+    with pytest.raises(SinkError, match=reason):
+        CliRunner().invoke(app, gated, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("failing", FILES)
+@pytest.mark.usefixtures("new_ladder")
 def test_all_files_of_a_ladder_are_replaced_or_none(
     failing: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = [tmp_path / name for name in ("fast.onnx", "fast.ranges.json", "fast.rung.toml")]
+    paths = [tmp_path / name for name in FILES]
     for path in paths:
         path.write_text("old")
     write = Path.write_bytes
@@ -60,14 +79,28 @@ def test_all_files_of_a_ladder_are_replaced_or_none(
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
-    step = Step("INT8", Rung(), "onnxruntime", 0.5, 0.0, {"Road": 0.0}, None, ())
-    ladder = Ladder((step,), step, b"new", Ranges("m", "p", 8, {"x": {"min-max": (0.0, 1.0)}}))
-    monkeypatch.setattr("edge_seg.apps.ladder._measure", lambda *given, **options: ladder)
-    with pytest.raises(SinkError, match=f"{failing} cannot be written: No space left"):
-        CliRunner().invoke(
-            app,
-            ["quantize", str(tiny_model), "--data", SET, "--max-drop", "1", "--out", str(paths[0])],
-            catch_exceptions=False,
-        )
+    refused(tiny_model, paths[0], f"{failing} cannot be written: No space left")
     assert [path.read_text() for path in paths] == ["old"] * 3
     assert sorted(tmp_path.iterdir()) == paths
+
+
+@pytest.mark.parametrize("old", [FILES, ()], ids=["old ones", "none"])
+@pytest.mark.parametrize("failing", FILES)
+@pytest.mark.usefixtures("new_ladder")
+def test_where_a_file_cannot_be_renamed_the_others_are_put_back(
+    failing: str, old: tuple[str, ...], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in old:
+        (tmp_path / name).write_text("old")
+    replace, renamed = os.replace, []
+
+    def of_another_user(source: Path, target: Path) -> None:
+        renamed.append(target.name)
+        if target.name == failing:
+            raise OSError(1, "Operation not permitted")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", of_another_user)
+    refused(tiny_model, tmp_path / "fast.onnx", f"{failing} cannot be written: Operation not permitted")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(old, "old")
+    assert "fast.onnx" not in renamed[:2]  # where it is, all is
