@@ -21,6 +21,16 @@ MOST_DEPTH = 8
 SPLITS = {"test": {"test", "testing"}, "val": {"val", "valid", "validation"}}
 """What the splits are called that results are measured on."""
 
+IMAGES = 120
+"""Pictures of --data to calibrate on, where no number is given."""
+
+
+def image_count(images: int | None, given: Path | None) -> int:
+    """The number of --images; wrong usage where a file is `given` that says itself which pictures they are."""
+    if images is not None and given is not None:
+        raise typer.BadParameter(f"--images counts pictures of --data. Those of {given} are all taken: leave it out.")
+    return images or IMAGES
+
 
 def check_calibration_data(*uris: str) -> None:
     """Wrong usage where a set is a split called test, or all are called val; the sets of a union are looked at too."""

@@ -97,6 +97,13 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["calib", "images", *arguments]).exit_code == 2
 
 
+def test_a_number_of_pictures_is_of_no_manifest(tiny_model: Path) -> None:
+    arguments = ["calib", "observe", str(tiny_model), "--manifest", "c.json", "--images", "50", "--out", "r.json"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "300", "TERM": "dumb"})
+
+    assert result.exit_code == 2 and "Those of c.json are all taken" in result.output
+
+
 UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata = "camvid:CamVid/{}"\n'
 
 

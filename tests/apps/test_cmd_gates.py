@@ -70,9 +70,10 @@ def test_a_picked_set_calibrates_and_another_drive_judges(
 ) -> None:
     monkeypatch.setattr("edge_seg.export.target.is_timed_here", lambda name: False)
     manifest, out = tmp_path / "m.json", tmp_path / "fast.onnx"
+    loose = [argument for argument in LOOSE if argument not in ("--images", "8")]
     picked = ["calib", "images", "--data", SET, "--images", "9", "--out", str(manifest)]
     CliRunner().invoke(app, picked, catch_exceptions=False)
-    arguments = ["quantize", str(tiny_model), *LOOSE, "--manifest", str(manifest), "--out", str(out), "--data"]
+    arguments = ["quantize", str(tiny_model), *loose, "--manifest", str(manifest), "--out", str(out), "--data"]
 
     other = [*arguments, "drive:seed=4,frames=12,size=96x72"]
     result = CliRunner().invoke(app, other, catch_exceptions=False)
@@ -94,6 +95,8 @@ def test_a_picked_set_calibrates_and_another_drive_judges(
         (("--data", "camvid:CamVid/val"), "chosen on val cannot be measured there"),
         (("--data", SET, "--json"), "belong to gates"),
         (("--data", SET, "--manifest", "m.json"), "--manifest belongs to gates"),
+        (("--data", SET, "--max-drop", "1", "--manifest", "m.json", "--images", "50"), "Those of m.json are all taken"),
+        (("--ranges", "r.json", "--images", "50"), "Those of r.json are all taken"),
         (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
     ],
 )
