@@ -21,6 +21,16 @@ MOST_DEPTH = 8
 SPLITS = {"test": {"test", "testing"}, "val": {"val", "valid", "validation"}}
 """What the splits are called that results are measured on."""
 
+IMAGES = 120
+"""Pictures of --data to calibrate on, where no number is given."""
+
+
+def image_count(images: int | None, given: Path | None) -> int:
+    """The number of --images; wrong usage where a file is `given` that says itself which pictures they are."""
+    if images is not None and given is not None:
+        raise typer.BadParameter(f"--images counts pictures of --data. Those of {given} are all taken: leave it out.")
+    return images or IMAGES
+
 
 def check_calibration_data(*uris: str) -> None:
     """Wrong usage where a set is a split called test, or all are called val; the sets of a union are looked at too."""
@@ -35,22 +45,39 @@ def check_calibration_data(*uris: str) -> None:
 def split_of(uri: str) -> str:
     """The split by the last name in a data set's URI, or in the path of a folder or film: test, val, or that name.
 
-    Of a glob and of an image file the folder's name counts; a path is followed to where it leads.
+    Of a glob, an image file or a film the folder's name counts; a path is followed to where it leads.
 
-    >>> split_of("camvid:CamVid/testing/"), split_of("S/./test/*.png"), split_of("val/."), split_of("drive:seed=1")
+    >>> split_of("camvid:CamVid/testing/"), split_of("S/test/*/*.png"), split_of("val/images"), split_of("drive:seed=1")
     ('test', 'test', 'val', 'seed=1')
     """
     from edge_seg.calib.pictures import split_uri
-    from edge_seg.data.images import IMAGE_SUFFIXES, is_glob
 
     scheme, location = split_uri(uri)
     if scheme.startswith("drive:"):
         return scheme.partition(":")[2]
-    path = Path(os.path.normpath(location))
-    if is_glob(path.name) or path.suffix.lower() in IMAGE_SUFFIXES:
-        path = path.parent
-    names = [path.name, os.path.basename(os.path.realpath(path))] if os.path.exists(path) else [path.name]
+    path = os.path.normpath(location)
+    names = [_telling_name(Path(path))]
+    if "\0" not in path:  # which no file can have: that is told where it is opened
+        names.append(_telling_name(Path(os.path.realpath(path))))
     return next((split for split, known in SPLITS.items() if not known.isdisjoint(names)), names[0])
+
+
+def _telling_name(path: Path) -> str:
+    """The last name that is no file's, no pattern and no `images`; of a city of Cityscapes' that of its split.
+
+    >>> _telling_name(Path("/home/test/train/images")), _telling_name(Path("C/leftImg8bit/val/ulm/*.png"))
+    ('train', 'val')
+    """
+    from edge_seg.data.images import IMAGE_SUFFIXES, is_glob
+
+    if path.suffix.lower() in IMAGE_SUFFIXES or os.path.isfile(path):
+        path = path.parent
+    parts = [part for part in path.parts if not is_glob(part)]
+    if parts[-1:] == ["images"]:
+        parts.pop()
+    if parts[-3:-2] == ["leftImg8bit"]:
+        parts.pop()
+    return parts[-1] if parts else ""
 
 
 def _parts(uri: str, depth: int = 0) -> Iterator[str]:

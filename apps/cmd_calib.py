@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_seg.apps import cmd_cache, cmd_sensitivity
-from edge_seg.apps.calibration_data import check_calibration_data
+from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count
 from edge_seg.files import check_writable, same_file
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def observe(
     out: Annotated[Path, typer.Option(help="Ranges to write (.json).")],
     data: Annotated[str | None, typer.Option(help="Data set: camvid:PATH takes its train images.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="Instead: the set that edge-seg calib images wrote.")] = None,
-    count: Annotated[int, typer.Option("--images", min=1, help="Number of images of --data, spread evenly.")] = 120,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Number of images of --data, spread evenly.", show_default=str(IMAGES))
+    ] = None,
 ) -> None:
     """Observe in one pass, write the ranges, and say so."""
     from edge_seg.apps.cmd_quantize import observe_data
@@ -78,6 +80,7 @@ def observe(
 
     if (data is None) == (manifest is None):
         raise typer.BadParameter("Give either --data or --manifest.")
+    count = image_count(images, manifest)
     _check_manifest(out)
     if data is not None:
         check_calibration_data(data)

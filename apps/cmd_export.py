@@ -1,6 +1,5 @@
 """`edge-seg export`: from a checkpoint to a deployable file."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from edge_seg.apps.sizes import parse_size
 from edge_seg.errors import ModelError, SinkError, import_extra
-from edge_seg.files import check_path, same_file
+from edge_seg.files import check_path, check_writable, same_file
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +22,7 @@ def check_out(out: Path, source: Path) -> Path:
         raise typer.BadParameter(f"--out {out}: expected a name ending in .onnx.")
     if same_file(check_path(out, SinkError), source):
         raise typer.BadParameter(f"--out {out} is the model itself. Choose another name.")
-    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise SinkError(f"{out} cannot be written there. Choose another --out, or type: mkdir -p {out.parent}")
+    check_writable(out)
     return out
 
 

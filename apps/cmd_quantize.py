@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_seg.apps.calibration_data import check_calibration_data
+from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count
 from edge_seg.apps.cmd_export import check_out
-from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, remove_stale
+from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, stale_beside, warn_of_stale
 from edge_seg.errors import SinkError
 from edge_seg.files import same_file
 
@@ -54,7 +54,10 @@ def quantize(
         Path | None, typer.Option(help="TOML of edge-seg calib sensitivity: the order of layers to leave in float.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; beside MODEL where not given.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Number of calibration images of --data, spread over it.")] = 120,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of calibration images of --data, spread over it.", show_default=str(IMAGES)),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With gates: print the ladder as JSON on stdout.")] = False,
 ) -> None:
     """Quantize and say what was written."""
@@ -65,6 +68,7 @@ def quantize(
 
     gates, asked = Gates(max_drop, max_class_drop, min_speedup), Rung(target, method, float_type=floats)
     _check_usage(data, ranges, rung, asked)
+    count = image_count(images, manifest or ranges)
     targets_of(target)  # fails before any work
     source = find_model(model)
     path = check_out(out or place_beside(source).with_suffix(".int8.onnx"), source)
@@ -74,8 +78,9 @@ def quantize(
         if manifest is not None:
             raise typer.BadParameter("--manifest belongs to gates. Without one: edge-seg calib observe, then --ranges.")
         wanted = read_rung(rung) if rung else asked
-        _write(source, path, data=data, ranges=ranges, rung=wanted, images=images)
-        remove_stale(path, kept=[given for given in (ranges, rung) if given is not None])
+        stale = stale_beside(path, kept=[given for given in (ranges, rung) if given is not None])
+        _write(source, path, data=data, ranges=ranges, rung=wanted, images=count)
+        warn_of_stale(stale, path)
         return
     if data is None or rung is not None or asked != Rung(target):
         raise typer.BadParameter(
@@ -84,7 +89,7 @@ def quantize(
     if min_speedup is not None and not is_timed_here(target):
         raise typer.BadParameter(f"{target} is not timed on this machine, but where it runs. Leave --min-speedup out.")
     _check_gated(path, sensitivity, manifest)
-    wish = Wish(target, images, sensitivity, manifest, copy_fp32=out is not None)
+    wish = Wish(target, count, sensitivity, manifest, copy_fp32=out is not None)
     quantize_behind_gates(source, path, data, gates, wish=wish, as_json=as_json)
 
 

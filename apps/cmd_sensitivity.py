@@ -50,6 +50,7 @@ def sensitivity(
     from edge_seg.calib.sensitivity_run import measure, plan_sensitivity, runtime_of
     from edge_seg.data import open_dataset
     from edge_seg.export.target import targets_of
+    from edge_seg.runners.base import choose_runtime
     from edge_seg.runners.contract import read_onnx_spec
     from edge_seg.weights import find_model, place_beside
 
@@ -57,11 +58,11 @@ def sensitivity(
         raise typer.BadParameter(f"--method {method}: expected {', '.join(NAMES)}.")
     check_calibration_data(data)
     chosen = targets_of(target)[0][0]
-    source = find_model(model)
+    source, runtime = find_model(model), runtime_of(target)
+    choose_runtime(source, runtime)  # fails before a whole set is observed
     folder = _check_folder(out or place_beside(source).with_suffix(".sensitivity"))
     judged = judged_part(open_dataset(data), images, read_onnx_spec(source))
     observed = _ranges(source, data, ranges, folder)
-    runtime = runtime_of(target)
     plan = plan_sensitivity(
         source, observed, judged, folder, target=chosen, runtime=runtime, method=method, budget=budget
     )

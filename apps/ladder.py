@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edge_seg.apps.calibration_data import check_calibration_data
-from edge_seg.files import errors_of, same_file, written_whole
+from edge_seg.files import errors_of, same_file, write_whole, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -176,30 +176,58 @@ def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
     if ladder.chosen.rung is not None and ladder.ranges is not None:
         ranges, rung = files_beside(out)
         files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
+    stale = stale_beside(out, kept=list(files))
     _write_together(files)
-    remove_stale(out, kept=list(files))
+    warn_of_stale(stale, out)
     return list(files)
 
 
 def _write_together(files: dict[Path, bytes]) -> None:
-    """Write each to a temporary name, and rename them when all are written, the first of `files` first."""
-    with ExitStack() as stack:
-        for path, content in reversed(files.items()):  # a stack ends with what it began with
-            temporary = stack.enter_context(written_whole(path))
-            with errors_of(path):
-                temporary.write_bytes(content)
+    """Write each to a temporary name, and rename them when all are written, the first of `files` last.
+
+    Where one cannot be renamed, such as another user's in a shared folder, those that were are put back.
+    """
+    before = {path: _content(path) for path in files}
+    try:
+        with ExitStack() as stack:
+            for path, content in files.items():  # a stack ends with what it began with
+                temporary = stack.enter_context(written_whole(path))
+                with errors_of(path):
+                    temporary.write_bytes(content)
+    except BaseException:
+        _put_back(before)
+        raise
 
 
-def remove_stale(out: Path, kept: Sequence[Path]) -> None:
-    """Remove ranges and rung beside `out`, both of an earlier ladder, but for those in `kept`, and say so.
+def _put_back(before: dict[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        if content is None:
+            path.resolve().unlink(missing_ok=True)
+        elif _content(path) != content:
+            write_whole(path, content)
 
-    They would tell of another file. One alone is not the ladder's, and stays.
+
+def _content(path: Path) -> bytes | None:
+    with errors_of(path):
+        return path.read_bytes() if path.is_file() else None
+
+
+def stale_beside(out: Path, kept: Sequence[Path]) -> list[Path]:
+    """Ranges and rung beside `out` that will tell of an earlier file once `out` is replaced, but for those in `kept`.
+
+    One alone is not a ladder's, and where there is no `out` they are of none.
     """
     beside = files_beside(out)
-    for path in beside if all(path.is_file() for path in beside) else ():
-        if not any(same_file(path, other) for other in kept):
-            path.unlink(missing_ok=True)
-            print(f"Removed {path}, which told of an earlier {out.name}.", file=sys.stderr)
+    if not all(path.is_file() for path in (out, *beside)):
+        return []
+    return [path for path in beside if not any(same_file(path, other) for other in kept)]
+
+
+def warn_of_stale(stale: Sequence[Path], out: Path) -> None:
+    """Say so where there are some; they stay, since a person may have written them."""
+    if stale:
+        tell = "tells" if len(stale) == 1 else "tell"
+        print(f"Warning: {' and '.join(map(str, stale))} {tell} of an earlier {out.name}.", file=sys.stderr)
 
 
 def _line(step: "Step") -> str:

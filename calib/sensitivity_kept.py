@@ -83,9 +83,11 @@ class Evaluations:
                 f"{self._path} holds no evaluations ({error!r}). Remove it, or give another --out."
             ) from None
         if setup != self.setup:
+            same = setup.runtime == self.setup.runtime  # no option brings another version back
             raise DataError(
-                f"{self._path} holds evaluations of another setup: {_differences(setup, self.setup)}. Give the same "
-                "options to go on with them, or another --out."
+                f"{self._path} holds evaluations of another setup: {_differences(setup, self.setup)}. "
+                f"Give {'the same options to go on with them, or ' if same else ''}another --out, where measuring "
+                "begins anew."
             )
 
 

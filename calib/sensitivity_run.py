@@ -69,17 +69,16 @@ def plan_sensitivity(
     folder: Path,
     *,
     target: Target,
-    runtime: str | None = None,
+    runtime: str,
     method: str = "min-max",
     budget: int = 100,
 ) -> Plan:
     """Check what is given, and take up what `folder` has from an earlier run; nothing is evaluated or written yet.
 
-    Without a `runtime` files are judged on `runtime_for` the target. ModelError for a model that is quantized already
-    or has no layer that `target` quantizes; DataError for ranges of another model, and where `folder` holds evaluations
-    of another setup; MissingExtraError where the run-time is not installed.
+    Files are judged on `runtime`. ModelError for a model that is quantized already or has no layer that `target`
+    quantizes; DataError for ranges of another model, and where `folder` holds evaluations of another setup;
+    MissingExtraError where the run-time is not installed.
     """
-    runtime = runtime or runtime_for(target)
     choose_runtime(model_path, runtime)
     model = open_fp32(model_path)
     if ranges.model != hash_of(model):

@@ -74,20 +74,19 @@ def _stem(name: str) -> str:
 def apart(names: Sequence[str], seen: Sequence[bool], others: Sequence[str]) -> tuple[list[int], bool]:
     """Places of the pictures that share no sequence with a calibration set, and whether names tell the sequences.
 
-    `seen` are those in the set themselves, `others` the names of the set's pictures. Where names tell nothing, all are
-    of one drive: one that is in the set leaves none.
+    `seen` are those in the set themselves, `others` the names of the set's pictures. Where `names` tell nothing,
+    all are of one drive: one that is in the set leaves none.
 
     >>> apart(["day_1", "day_2", "rain_1", "rain_2"], [False, False, False, True], ["day_9"])
     ([], True)
-    >>> apart(["day_1", "day_2", "rain_1", "rain_2"], [False] * 4, ["day_9"])
-    ([2, 3], True)
+    >>> apart(["frame_1", "frame_2"], [False] * 2, ["frame_1"])
+    ([0, 1], False)
     """
+    if not named_sequences(names):
+        return [] if any(seen) else list(range(len(names))), False
     found = [sequence_of(name) for name in names]
     used = {sequence_of(name) for name in others} | {name for name, taken in zip(found, seen, strict=True) if taken}
-    if named_sequences([*names, *sorted(set(others) - set(names))]):
-        return [place for place, name in enumerate(found) if name not in used], True
-    shared = any(seen) or not (used & set(found)) <= {""}
-    return [] if shared else list(range(len(names))), False
+    return [place for place, name in enumerate(found) if name not in used], True
 
 
 def part(names: Sequence[str]) -> tuple[list[int], list[int], bool]:

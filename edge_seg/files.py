@@ -38,14 +38,20 @@ def check_path(path: str | Path, error: type[EdgeSegError]) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """SinkError, before any work, where no file can be written at `path`."""
-    folder = check_path(path, SinkError).parent
+    """SinkError, before any work, where no file can be written at `path`, or where a link of that name leads."""
+    target = _behind_link(check_path(path, SinkError))
+    folder = target.parent
     if not folder.is_dir():
         raise SinkError(f"{path} cannot be written: {folder} is no folder. Type: mkdir -p {folder}")
-    if path.is_dir():
+    if target.is_dir():
         raise SinkError(f"{path} cannot be written: it is a folder. Choose another name.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SinkError(f"{path} cannot be written: {folder} is closed to you. Choose another folder.")
+
+
+def _behind_link(path: Path) -> Path:
+    """Where a link leads; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def near_names(path: Path) -> str:
@@ -89,8 +95,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     A link stays a link, and the file that it points at is replaced. A file that is replaced keeps its mode. SinkError
     where the folder is missing or cannot be written; what the block raises is its own: see `errors_of`.
     """
-    checked = check_path(path, SinkError)
-    target = Path(os.path.realpath(checked)) if checked.is_symlink() else checked
+    target = _behind_link(check_path(path, SinkError))
     if target.exists() and not target.is_file():  # a device such as /dev/null would be replaced by a file
         raise SinkError(f"{path} cannot be written: it is no ordinary file. Choose another name.")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_seg.apps.cmd_export import check_out
 from edge_seg.apps.sources import is_images, open_source
 from edge_seg.data import open_dataset
 from edge_seg.data.images import ImageFolder
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError, SourceError
-from edge_seg.files import list_folder, same_file, written_whole
+from edge_seg.files import check_writable, list_folder, same_file, written_whole
 from edge_seg.weights import find_model
 
 NOBODY = 65534
@@ -123,6 +124,21 @@ def test_a_link_to_nothing_yet_gets_its_target(tmp_path: Path) -> None:
     write(tmp_path / "link")
 
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == "new"
+
+
+@pytest.mark.parametrize("check", [check_writable, lambda path: check_out(path, Path("net.pt"))], ids=["any", "onnx"])
+@pytest.mark.parametrize(
+    ("target", "reason"), [("nowhere/a", "nowhere is no folder. Type: mkdir -p .*nowhere"), (".", "it is a folder")]
+)
+def test_whether_a_link_can_be_written_is_told_by_where_it_leads(
+    check: Callable[[Path], object], target: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link.onnx").symlink_to(target)
+    (tmp_path / "fine.onnx").symlink_to("new")
+
+    check(tmp_path / "fine.onnx")
+    with pytest.raises(SinkError, match=rf"link\.onnx cannot be written: .*{reason}"):
+        check(tmp_path / "link.onnx")
 
 
 def test_a_replaced_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["calib", "images", *arguments]).exit_code == 2
 
 
+def test_a_number_of_pictures_is_of_no_manifest(tiny_model: Path) -> None:
+    arguments = ["calib", "observe", str(tiny_model), "--manifest", "c.json", "--images", "50", "--out", "r.json"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "300", "TERM": "dumb"})
+
+    assert result.exit_code == 2 and "Those of c.json are all taken" in result.output
+
+
 UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata = "camvid:CamVid/{}"\n'
 
 
@@ -109,7 +116,13 @@ UNION = 'classes = "c.csv"\n[[set]]\ndata = "camvid:CamVid/train"\n[[set]]\ndata
         (["union:test.toml"], "test"),
         (["union:outer.toml"], "test"),
         (["S/test/*.png"], "test"),
+        (["S/test/*/*.png"], "test"),
+        (["S/test/**/images/*.png"], "test"),
         (["S/test/a.png"], "test"),
+        (["S/test/film.mp4"], "test"),
+        (["film.mp4"], "test"),
+        (["S/test/images"], "test"),
+        (["C/leftImg8bit/test/berlin"], "test"),
         (["S/./test/."], "test"),
         (["mine"], "test"),
         (["folder:S/testing"], "test"),
@@ -126,6 +139,8 @@ def test_what_tells_the_result_is_not_calibrated_on(
     monkeypatch.chdir(tmp_path)
     Path("S/test").mkdir(parents=True)
     Path("mine").symlink_to("S/test")
+    Path("S/test/film.mp4").touch()
+    Path("film.mp4").symlink_to("S/test/film.mp4")
     Path("test.toml").write_text(UNION.format("test"))
     Path("outer.toml").write_text('classes = "c.csv"\n[[set]]\ndata = "union:test.toml"\n')
     given = uris if "images" in command else uris[-1:]
@@ -148,6 +163,15 @@ def test_within_a_folder_called_test_nothing_is_calibrated_on(
 
     with pytest.raises(typer.BadParameter, match="chosen on test cannot be measured there"):
         check_calibration_data(uri)
+
+
+@pytest.mark.parametrize("uri", ["test/data/train/images", "test/train/*/*.png", "test/mine", "C/train/test.mp4"])
+def test_the_last_name_alone_tells_the_split(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("C/train").mkdir(parents=True)
+    Path("C/train/test.mp4").touch()
+
+    check_calibration_data(uri, f"{tmp_path}/{uri}")
 
 
 def test_val_beside_train_is_not_val_alone(tmp_path: Path) -> None:

@@ -70,9 +70,10 @@ def test_a_picked_set_calibrates_and_another_drive_judges(
 ) -> None:
     monkeypatch.setattr("edge_seg.export.target.is_timed_here", lambda name: False)
     manifest, out = tmp_path / "m.json", tmp_path / "fast.onnx"
+    loose = [argument for argument in LOOSE if argument not in ("--images", "8")]
     picked = ["calib", "images", "--data", SET, "--images", "9", "--out", str(manifest)]
     CliRunner().invoke(app, picked, catch_exceptions=False)
-    arguments = ["quantize", str(tiny_model), *LOOSE, "--manifest", str(manifest), "--out", str(out), "--data"]
+    arguments = ["quantize", str(tiny_model), *loose, "--manifest", str(manifest), "--out", str(out), "--data"]
 
     other = [*arguments, "drive:seed=4,frames=12,size=96x72"]
     result = CliRunner().invoke(app, other, catch_exceptions=False)
@@ -94,6 +95,8 @@ def test_a_picked_set_calibrates_and_another_drive_judges(
         (("--data", "camvid:CamVid/val"), "chosen on val cannot be measured there"),
         (("--data", SET, "--json"), "belong to gates"),
         (("--data", SET, "--manifest", "m.json"), "--manifest belongs to gates"),
+        (("--data", SET, "--max-drop", "1", "--manifest", "m.json", "--images", "50"), "Those of m.json are all taken"),
+        (("--ranges", "r.json", "--images", "50"), "Those of r.json are all taken"),
         (("--data", SET, "--rung", "r.toml", "--target", "tensorrt"), "--rung says target, method and float"),
     ],
 )
@@ -213,8 +216,8 @@ def test_a_ladder_that_ends_in_bf16_writes_fp32_under_no_int8_name(
     monkeypatch.setenv("COLUMNS", "400")
     model, out = tmp_path / "mine.onnx", tmp_path / "mine.int8.onnx"
     model.write_bytes(tiny_model.read_bytes())
-    for stale in files_beside(out):
-        stale.write_text("of an earlier INT8 file")
+    for path in (out, *files_beside(out)):
+        path.write_text("of an earlier INT8 file")
     before = sorted(tmp_path.iterdir())
 
     result = CliRunner().invoke(
@@ -226,9 +229,10 @@ def test_a_ladder_that_ends_in_bf16_writes_fp32_under_no_int8_name(
     assert result.exit_code == 0 and run in told and "Skipped: INT8: no layer" in told
     if named:
         assert out.read_bytes() == model.read_bytes() and f"{out} is its copy." in told
-        assert not any(stale.exists() for stale in files_beside(out))
+        assert "rung.toml tell of an earlier mine.int8.onnx" in result.stderr
     else:
-        assert sorted(tmp_path.iterdir()) == before and "Nothing is written." in told
+        assert "Nothing is written." in told and out.read_text() == "of an earlier INT8 file"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_sensitivity_of_another_model_ends_before_any_work(tiny_model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from edge_seg.calib.ranges import read_ranges
 from edge_seg.calib.rung import read_rung
 from edge_seg.calib.sensitivity import LayerEffect, Sensitivity, layers_in
 from edge_seg.calib.sensitivity_kept import ClassIou, Setup
-from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError
+from edge_seg.errors import DataError, EdgeSegError, MissingExtraError, ModelError, SinkError
 from edge_seg.spec import CAMVID_CLASSES
 
 SET = "drive:seed=3,frames=12,size=96x72"
@@ -133,6 +133,17 @@ def test_bad_input_is_told_and_nothing_written(
     with pytest.raises(kind, match=message):
         CliRunner().invoke(app, ["calib", "sensitivity", *(names.get(a, a) for a in arguments)], catch_exceptions=False)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_runtime_that_is_missing_is_told_before_a_set_is_opened(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("edge_seg.data.open_dataset", lambda uri: pytest.fail("the set was opened"))
+    arguments = ["calib", "sensitivity", str(tiny_model), *SHORT, "--target", "openvino", "--out", str(tmp_path / "s")]
+
+    with pytest.raises(MissingExtraError, match="The run-time openvino is not installed"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("wrong", [("--budget", "0"), ("--images", "0"), ("--floats", "-1"), ("--method", "kl")])

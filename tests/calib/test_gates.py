@@ -16,7 +16,7 @@ from edge_seg.calib.order import order_by_agreement
 from edge_seg.calib.quantize import open_fp32, to_int8, write_int8
 from edge_seg.calib.ranges import Ranges, hash_of, observe, parse_ranges
 from edge_seg.calib.rung import Rung, parse_rung
-from edge_seg.calib.split import part, split, split_off
+from edge_seg.calib.split import apart, part, split, split_off
 from edge_seg.data import open_dataset
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError
@@ -125,6 +125,19 @@ def test_pictures_without_sequences_judge_where_none_was_picked(
     assert (len(gate), named) == (10, False)
     with pytest.raises(DataError, match="has 0 pictures of other sequences"):
         split_off(data, Manifest(("film",), (picture(3, "000003", hash_image(data[3].image)),), 1), 100)
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        ([f"frame_{n:04d}" for n in range(4)], [f"frame_{n:04d}" for n in range(4)]),
+        ([f"{n:06d}" for n in range(4)], ["a_1", "a_2", "b_1", "b_2"]),
+    ],
+    ids=["a film's numbers in both", "sequences in the manifest alone"],
+)
+def test_where_a_sets_own_names_tell_nothing_its_pixels_decide(names: list[str], others: list[str]) -> None:
+    assert apart(names, [False] * 4, others) == ([0, 1, 2, 3], False)
+    assert apart(names, [False, True, False, False], others) == ([], False)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from edge_seg.calib.placement import name_nodes
 from edge_seg.calib.quantize import to_int8
 from edge_seg.calib.ranges import Ranges, observe
 from edge_seg.calib.sensitivity import Sensitivity, mean_iou
+from edge_seg.calib.sensitivity_kept import Evaluations
 from edge_seg.calib.sensitivity_layers import layers_of
 from edge_seg.calib.sensitivity_pictures import Judged, judged_part
 from edge_seg.calib.sensitivity_run import Plan, measure, plan_sensitivity, runtime_for
@@ -41,7 +42,7 @@ def judged(tiny_model: Path) -> Judged:
 @pytest.fixture(scope="module")
 def plan(tiny_model: Path, ranges: Ranges, judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("measured") / "new"
-    return plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, budget=5)
+    return plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, runtime="onnxruntime", budget=5)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +120,11 @@ def test_what_is_kept_is_not_run_again(
 ) -> None:
     pytest.importorskip("torch")  # for more than two layers
     folder, calls = plan.kept.folder, []
-    again = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, budget=5)
+    again = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, runtime="onnxruntime", budget=5)
     assert again.pictures_left() == 0
     assert measure(again) == dataclasses.replace(found, new=0)
 
-    more = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, budget=6)
+    more = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, runtime="onnxruntime", budget=6)
     assert more.pictures_left() == len(judged)
     extended = measure(more, on_image=lambda: calls.append(1))
 
@@ -133,7 +134,7 @@ def test_what_is_kept_is_not_run_again(
         layer.name for layer in extended.layers if layer.drop is not None
     }
     # A smaller budget runs nothing, and hides nothing.
-    less = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, budget=1)
+    less = plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, runtime="onnxruntime", budget=1)
     assert measure(less) == dataclasses.replace(extended, new=0)
 
 
@@ -147,13 +148,16 @@ def test_an_interrupted_run_goes_on(tiny_model: Path, ranges: Ranges, judged: Ju
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            measure(plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, budget=3), on_image=look)
+            measure(
+                plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, runtime="onnxruntime", budget=3),
+                on_image=look,
+            )
 
     stop_at(len(judged))  # in the second file
     assert json.loads((tmp_path / "evaluations.json").read_text())["class_iou"].keys() == {"FP32"}
     stop_at(len(judged))  # the second is finished, in the third
 
-    plan = plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, budget=3)
+    plan = plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, runtime="onnxruntime", budget=3)
     assert plan.pictures_left() == 2 * len(judged)
     assert (measure(plan).evaluations, plan.pictures_left()) == (3, 0)
 
@@ -166,14 +170,27 @@ def test_evaluations_of_another_setup_are_told(
     other = judged_part(DRIVE, 3, read_onnx_spec(tiny_model))
 
     with pytest.raises(DataError, match=r"data \w{12}, now \w{12}; images 2, now 3\. Give the same options"):
-        plan_sensitivity(tiny_model, ranges, other, folder, target=X86)
+        plan_sensitivity(tiny_model, ranges, other, folder, target=X86, runtime="onnxruntime")
     with pytest.raises(DataError, match=r"another setup: method min-max, now mse\."):
-        plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, method="mse")
+        plan_sensitivity(tiny_model, ranges, judged, folder, target=X86, runtime="onnxruntime", method="mse")
     with pytest.raises(DataError, match=r"target onnxruntime-x86, now onnxruntime-arm"):
-        plan_sensitivity(tiny_model, ranges, judged, folder, target=TARGETS["onnxruntime-arm"])
+        plan_sensitivity(tiny_model, ranges, judged, folder, target=TARGETS["onnxruntime-arm"], runtime="onnxruntime")
     with pytest.raises(DataError, match=r"another setup: ranges \w{12}, now \w{12}\."):
-        plan_sensitivity(tiny_model, dataclasses.replace(ranges, images=9), judged, folder, target=X86)
+        plan_sensitivity(
+            tiny_model, dataclasses.replace(ranges, images=9), judged, folder, target=X86, runtime="onnxruntime"
+        )
     assert (folder / "evaluations.json").read_bytes() == before
+
+
+def test_a_folder_of_another_runtime_is_told_to_begin_anew(
+    tiny_model: Path, ranges: Ranges, judged: Judged, tmp_path: Path
+) -> None:
+    plan = plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, runtime="onnxruntime")
+    Evaluations(tmp_path, dataclasses.replace(plan.kept.setup, runtime="onnxruntime 0.1")).add("FP32", {"Road": 0.5})
+
+    told = r"setup: runtime onnxruntime 0\.1, now onnxruntime [\d.]+\. Give another --out, where measuring begins anew"
+    with pytest.raises(DataError, match=told):
+        plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, runtime="onnxruntime")
 
 
 def test_tensorrt_files_are_judged_on_a_runtime_that_takes_them(
@@ -181,7 +198,9 @@ def test_tensorrt_files_are_judged_on_a_runtime_that_takes_them(
 ) -> None:
     pytest.importorskip("torch")  # without it no layer is wide enough for TensorRT
     target = TARGETS["tensorrt"]
-    plan = plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=target, method="mse", budget=2)
+    plan = plan_sensitivity(
+        tiny_model, ranges, judged, tmp_path, target=target, runtime=runtime_for(target), method="mse", budget=2
+    )
     found = measure(plan)
 
     assert found.setup.method == "mse-symmetric"
@@ -195,9 +214,11 @@ def test_a_model_without_layers_is_refused(tiny_model: Path, ranges: Ranges, jud
     empty = dataclasses.replace(ranges, tensors={})
 
     with pytest.raises(ModelError, match="has no layer that onnxruntime-x86 quantizes"):
-        plan_sensitivity(tiny_model, empty, judged, tmp_path, target=X86)
+        plan_sensitivity(tiny_model, empty, judged, tmp_path, target=X86, runtime="onnxruntime")
     with pytest.raises(DataError, match="observed on another model"):
-        plan_sensitivity(tiny_model, dataclasses.replace(ranges, model="0" * 64), judged, tmp_path, target=X86)
+        plan_sensitivity(
+            tiny_model, dataclasses.replace(ranges, model="0" * 64), judged, tmp_path, target=X86, runtime="onnxruntime"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -218,7 +239,7 @@ class AllSky:
 
 def test_a_class_that_the_truth_never_has_counts_nowhere(tiny_model: Path, ranges: Ranges, tmp_path: Path) -> None:
     judged = judged_part(AllSky(), 1, read_onnx_spec(tiny_model))
-    found = measure(plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, budget=2))
+    found = measure(plan_sensitivity(tiny_model, ranges, judged, tmp_path, target=X86, runtime="onnxruntime", budget=2))
 
     first, *others = DRIVE.class_names
     layer = next(layer for layer in found.layers if layer.class_drop is not None)
