@@ -231,17 +231,34 @@ def test_weights_rounded_elsewhere_are_taken() -> None:
     assert (values["only/weight_quantized"] == given).all()
 
 
-def test_axes_of_weights() -> None:
-    def node(kind: str, **attributes: int) -> onnx.NodeProto:
-        return onnx.helper.make_node(kind, ["x", "w"], ["y"], **attributes)
+@pytest.mark.parametrize(
+    ("kind", "rank", "axis"),
+    [
+        ("Conv", 4, 0),
+        ("Gemm", 2, 1),
+        ("MatMul", 2, 1),
+        ("MatMul", 3, 2),
+        ("MatMul", 1, None),
+        ("ConvTranspose", 4, None),
+    ],
+)
+def test_axes_of_weights(kind: str, rank: int, axis: int | None) -> None:
+    assert channel_axis(onnx.helper.make_node(kind, ["x", "w"], ["y"]), rank) == axis
+    assert channel_axis(onnx.helper.make_node("Gemm", ["x", "w"], ["y"], transB=1), 2) == 0
 
-    assert [channel_axis(n) for n in (node("Conv"), node("Gemm"), node("Gemm", transB=1), node("MatMul"))] == [
-        0,
-        1,
-        0,
-        1,
-    ]
-    assert channel_axis(node("ConvTranspose")) is None
+
+@pytest.mark.parametrize("target", [X86, TENSORRT], ids=lambda target: target.name)
+def test_batched_weights_of_a_product_have_a_scale_for_each_column(target: Target) -> None:
+    model = tiny_graph("t = Transpose<perm = [0, 2, 3, 1]>(x) m = MatMul(t, v) y = Transpose<perm = [0, 3, 1, 2]>(m)")
+    weights = np.random.default_rng(5).normal(size=(8, 16, 16)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "v"))
+
+    written = write_qdq(model, dict.fromkeys("xtmy", (-4.0, 4.0)), target)
+
+    onnx.checker.check_model(written, full_check=True)
+    (scales,) = (numpy_helper.to_array(t) for t in written.graph.initializer if t.name.endswith("/weight_scale"))
+    assert scales == pytest.approx(np.abs(weights).max((0, 1)) / 127)
+    assert not {"weight-axis", "per-tensor-weights"} & {found.rule for found in lint(written, find_goal(target.name))}
 
 
 def test_given_steps_are_taken_for_a_range() -> None:
