@@ -16,25 +16,18 @@ FULL = WEIGHTED | CLIPPING | {"Add", "Concat", "MaxPool", "AveragePool", "Global
 
 POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 
-BY_VALUE = frozenset(
-    {
-        "Add",
-        "Clip",
-        "Div",
-        "Erf",
-        "Exp",
-        "HardSigmoid",
-        "Mul",
-        "Neg",
-        "Pow",
-        "Relu",
-        "Sigmoid",
-        "Softplus",
-        "Sub",
-        "Tanh",
-    }
-)
-"""What activation functions are made of."""
+ARITHMETIC = frozenset({"Abs", "Add", "Div", "Max", "Mean", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sub", "Sum"})
+FUNCTIONS = frozenset({"Cos", "Erf", "Exp", "Log", "Sigmoid", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"})
+RECTIFIERS = frozenset({"Celu", "Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Selu", "Shrink", "ThresholdedRelu"})
+ACTIVATIONS = frozenset({"Gelu", "HardSigmoid", "HardSwish", "Mish", "Swish"})
+STEPS = frozenset({"Ceil", "Floor", "Round", "Sign"})
+CHOICES = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"})
+UNCHANGED = frozenset({"Cast", "Dropout", "Identity", "Squeeze", "Unsqueeze"})
+BY_VALUE = ARITHMETIC | FUNCTIONS | RECTIFIERS | ACTIVATIONS | STEPS | CHOICES | UNCHANGED
+"""Operators that mix no positions of a tensor, of which activation functions are made."""
+
+MEANS = frozenset({"GlobalAveragePool", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare"})
+"""What a normalisation divides by, or subtracts, beside operators by value."""
 
 Edge = tuple[str, int]
 """A node's name and the place of one of its inputs."""
@@ -161,8 +154,8 @@ def _minimal(graph: Graph, known: frozenset[str], left: frozenset[str]) -> Place
 def _products(graph: Graph, known: frozenset[str], quantized: frozenset[str]) -> frozenset[str]:
     """Names of the Muls of two tensors with a range that a quantized node comes after: maps of attention, fusions.
 
-    Not of gates of the whole picture, which stay in float, nor of pieces of an activation function: x times its own
-    Sigmoid is one kernel with its convolution. What comes after the last quantized node are logits.
+    Not of gates of the whole picture, which stay in float, nor of pieces of an activation function or a normalisation:
+    x times its own Sigmoid is one kernel with its convolution. What comes after the last quantized node are logits.
     """
     gated, leading, found = gates(graph), set[str](), set[str]()
     for node in reversed(graph.nodes):
@@ -175,18 +168,24 @@ def _products(graph: Graph, known: frozenset[str], quantized: frozenset[str]) ->
 
 
 def _is_function(graph: Graph, product: onnx.NodeProto) -> bool:
-    """Whether one factor is made of the other and constants alone, value by value."""
-    one, other = product.input
-    return one in _made_of(graph, other) or other in _made_of(graph, one)
+    """Whether both factors are made of the same tensors: by value, as in an activation function, or by their means."""
+    one, other = (_made_of(graph, factor) for factor in product.input)
+    return one == other
 
 
 def _made_of(graph: Graph, tensor: str) -> set[str]:
-    """A tensor and all that operators by value make of it and constants."""
-    found = {tensor}
-    for node in graph.nodes:
-        data = {name for name in node.input if name and name not in graph.constants}
-        if node.op_type in BY_VALUE and data and data <= found:
-            found.update(node.output)
+    """The tensors of which operators by value, means and constants alone make a tensor; it itself where none do."""
+    found, seen, waiting = set[str](), {"", *graph.constants}, [tensor]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        maker = graph.maker.get(name)
+        if maker is not None and maker.op_type in BY_VALUE | MEANS:
+            waiting += maker.input
+        else:
+            found.add(name)
     return found
 
 

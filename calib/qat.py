@@ -190,7 +190,8 @@ def find_layers(model: onnx.ModelProto, written: onnx.ModelProto) -> list[Layer]
         if _is_dequantized(graph, weight):
             assert data is not None and weight is not None  # quantized weights have a quantized input
             scale = float(numpy_helper.to_array(graph.constants[data.input[1]]))
-            layer = before[node.name].input[1], _pair(weight), channel_axis(node)
+            axis = channel_axis(node, len(graph.constants[weight.input[0]].dims))
+            layer = before[node.name].input[1], _pair(weight), axis
             own = () if bias is None else (before[node.name].input[2], _pair(bias), scale)
             layers.append(Layer(*layer, *own))
     return layers

@@ -202,8 +202,8 @@ class _Writer:
         return [new for node in self.graph.nodes if node.name in self.found.weights for new in self._weights(node)]
 
     def _weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        axis = channel_axis(node)
         values = numpy_helper.to_array(self.graph.constants[node.input[1]])
+        axis = channel_axis(node, values.ndim)
         bias, scale, scales = self._bias(node), self.steps[node.input[0]].scale, self.scales(node)
         integers = self.rounded.get(node.name, quantize_weights(values, scales, axis, self.target))
         nodes = [self._dequantize(f"{node.name}/weight", integers, scales, axis)]
@@ -217,7 +217,8 @@ class _Writer:
         """The scales of a node's weights."""
         values = numpy_helper.to_array(self.graph.constants[node.input[1]])
         bias, scale = self._bias(node), np.float64(self.steps[node.input[0]].scale)
-        return weight_scales(values, channel_axis(node), self.target, None if bias is None else np.abs(bias) / scale)
+        steps, axis = None if bias is None else np.abs(bias) / scale, channel_axis(node, values.ndim)
+        return weight_scales(values, axis, self.target, steps)
 
     def _bias(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
         """A node's bias, where it becomes an integer."""

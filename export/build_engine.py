@@ -15,7 +15,7 @@ from edge_seg.export.build_log import OnPhase, Watch
 from edge_seg.export.calibrated import Calibration, build_calibrated
 from edge_seg.export.engine_checks import check_calibrator
 from edge_seg.export.tensorrt_ready import ready_for
-from edge_seg.export.to_engine import BuildOptions, Plan, is_typed, to_engine
+from edge_seg.export.to_engine import MB, BuildOptions, Plan, is_typed, to_engine
 from edge_seg.export.typed_onnx import typed_onnx
 from edge_seg.files import check_path, errors_of, same_file, write_whole
 from edge_seg.runners.artefact_files import files_of, hash_of
@@ -31,6 +31,9 @@ from edge_seg.runners.engine_file import (
     write_engine,
 )
 from edge_seg.runners.tensorrt_api import Log, has, import_tensorrt
+
+BUILD_SHARE = 0.75
+"""Of the free memory, where a build shares it with the system: NVIDIA's own share, which it takes of all there is."""
 
 
 def build_engine(
@@ -54,7 +57,6 @@ def build_engine(
     trt, device = import_tensorrt(), open_device()
     if calibration is not None:
         check_calibrator(trt, options.precision, model)
-    options = _bounded(trt, device, options)
     wanted = _fingerprint(trt, device, source, options, calibration)
     if (kept := _kept(out, wanted)) is not None:
         tell(f"{out} is up to date.")
@@ -68,7 +70,8 @@ def build_engine(
         if is_typed(trt, calibrated=calibration is not None):
             ready = _typed(ready, options.precision, out, tell)
         with _log_beside(out) as log:
-            build = partial(to_engine, trt, ready, options, log=log, on_phase=on_phase)
+            bounded = _bounded(trt, device, options, tell)
+            build = partial(to_engine, trt, ready, bounded, log=log, on_phase=on_phase)
             plan = _build(trt, device, calibration, build, tell=tell)
         built = replace(wanted, precision=plan.precision)
         spec = replace(check_contract(model, str(source)), precision=plan.precision, scores={})
@@ -89,13 +92,23 @@ def _check_out(source: Path, out: Path, options: BuildOptions) -> None:
         raise SinkError(f"{cache} cannot be written: {cache.parent} is no folder. Choose another --timing-cache.")
 
 
-def _bounded(trt: Any, device: Device, options: BuildOptions) -> BuildOptions:  # noqa: ANN401
-    """The options; where CPU and GPU share their memory, a bound on a layer's is one on the build's, if that has none.
+def _bounded(
+    trt: Any,  # noqa: ANN401
+    device: Device,
+    options: BuildOptions,
+    tell: Callable[[str], None],
+) -> BuildOptions:
+    """The options; where CPU and GPU share their memory, with a bound on the build's, if there is none yet.
 
-    There the tactics that are tried take what the system itself needs: NVIDIA has both pools bounded on a Jetson.
+    There the tactics that are tried would take what the system itself needs. The pool has all that the build takes of
+    the CPU's memory too, so no bound on one layer's tells it. What is free changes: it belongs in no fingerprint.
     """
-    bounded = options.workspace_mb is not None and options.tactic_memory_mb is None and has(trt, "tactic memory")
-    return replace(options, tactic_memory_mb=options.workspace_mb) if bounded and device.shares_memory else options
+    if options.tactic_memory_mb is not None or not device.shares_memory or not has(trt, "tactic memory"):
+        return options
+    with device.current():
+        mb = max(1, int(device.free_memory() * BUILD_SHARE) // MB)
+    tell(f"CPU and GPU share their memory: the build may take {mb} MiB of what is free. Another: --tactic-memory-mb")
+    return replace(options, tactic_memory_mb=mb)
 
 
 def _typed(model: onnx.ModelProto, precision: str | None, out: Path, tell: Callable[[str], None]) -> onnx.ModelProto:

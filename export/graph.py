@@ -288,11 +288,14 @@ def weight_source(graph: Graph, node: onnx.NodeProto) -> str:
     return tensor
 
 
-def channel_axis(node: onnx.NodeProto) -> int | None:
-    """The axis of a weighted node's weights that is its output channel; None for a ConvTranspose, which has one scale.
+def channel_axis(node: onnx.NodeProto, rank: int) -> int | None:
+    """The axis of a weighted node's weights, which have `rank` axes, that is its output channel.
 
-    TensorRT takes no other, and its groups share the axis.
+    None for a ConvTranspose, which has one scale: TensorRT takes no other, and its groups share the axis. Also for a
+    MatMul by a vector, which has one channel; weights [..., K, N] of a MatMul have theirs along the last axis.
     """
+    if node.op_type == "MatMul":
+        return rank - 1 if rank > 1 else None
     if node.op_type == "ConvTranspose":
         return None
     return 0 if node.op_type == "Conv" or attribute_of(node, "transB", 0) else 1

@@ -261,7 +261,8 @@ def _adds_ones(graph: Graph, node: onnx.NodeProto) -> bool:
 def per_tensor_weights(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Weights have a scale for each output channel; a transposed convolution's for TensorRT have one."""
     for node, params in weight_params(graph):
-        axis, sizes = channel_axis(node), graph.shapes.get(weight_source(graph, node), ())
+        sizes = graph.shapes.get(weight_source(graph, node), ())
+        axis = channel_axis(node, len(sizes))
         several = axis is not None and axis < len(sizes) and sizes[axis] != 1
         if several and params.scale is not None and params.scale.size == 1:
             yield Hit(name_of(node), "one scale for all weights")

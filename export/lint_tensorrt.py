@@ -62,10 +62,11 @@ def weight_axis(graph: Graph, goal: Goal) -> Iterator[Hit]:
     for node, params in weight_params(graph):
         if params.scale is None or params.scale.size == 1:
             continue
-        axis = channel_axis(node)
+        rank = len(graph.shapes[weight_source(graph, node)])
+        axis = channel_axis(node, rank)
         if axis is None:
-            yield Hit(name_of(node), f"{params.scale.size} scales of a ConvTranspose")
-        elif params.axis not in (axis, axis - len(graph.shapes[weight_source(graph, node)])):
+            yield Hit(name_of(node), f"{params.scale.size} scales of a {node.op_type}")
+        elif params.axis not in (axis, axis - rank):
             yield Hit(name_of(node), f"scales along axis {params.axis}")
 
 

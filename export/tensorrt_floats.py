@@ -20,7 +20,7 @@ def is_wide(graph: Graph, node: onnx.NodeProto) -> bool:
     weights = graph.constants.get(weight_source(graph, node))
     if weights is None or len(weights.dims) < 2:
         return True
-    outer, inner = weights.dims[:2]
+    outer, inner = weights.dims[-2:] if node.op_type == "MatMul" else weights.dims[:2]
     groups = attribute_of(node, "group", 1)
     taken, given = (outer, inner * groups) if node.op_type == "ConvTranspose" else (inner * groups, outer)
     return bool(min(taken, given) >= FEWEST_CHANNELS)

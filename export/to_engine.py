@@ -16,7 +16,7 @@ from edge_seg.export.build_log import OnPhase, Watch, make_monitor
 from edge_seg.export.engine_checks import check_dla, check_precision
 from edge_seg.export.typed_onnx import is_fp16
 from edge_seg.runners.contract import check_contract
-from edge_seg.runners.tensorrt_api import INSUFFICIENT, Log, has, make_logger, start
+from edge_seg.runners.tensorrt_api import CONSEQUENCES, INSUFFICIENT, Log, has, make_logger, start
 from edge_seg.runners.trt_runner import VERSION_COMPATIBLE
 from edge_seg.spec import ModelSpec
 
@@ -254,16 +254,21 @@ def _calibrate(builder: Any, config: Any, implicit: Implicit, shape: tuple[int, 
 
 def _not_built(log: Log, options: BuildOptions) -> ModelError:
     said = f"TensorRT could not build the engine:{log.told()}"
+    mb, tactic_mb = options.workspace_mb, options.tactic_memory_mb
     if log.memory_ran_out:
-        mb, tactic_mb = options.workspace_mb, options.tactic_memory_mb
         return ModelError(
             f"{said}\nMemory ran out; {_pool('workspace', mb)} and {_pool('tactic memory', tactic_mb)}. Lower "
             "--workspace-mb, on a Jetson --tactic-memory-mb too, or the largest --batch."
         )
     if any(INSUFFICIENT in error.lower() for error in log.errors):
         return NotBuiltError(
-            f"{said}\nThe workspace is too small for any tactic; {_pool('workspace', options.workspace_mb)}. Raise "
+            f"{said}\nThe workspace is too small for any tactic; {_pool('workspace', mb)}. Raise "
             "--workspace-mb, or leave it out."
+        )
+    if tactic_mb is not None and any(CONSEQUENCES[0] in error.lower() for error in log.errors):
+        return NotBuiltError(
+            f"{said}\nWhere the log says that tactics were skipped for want of memory, raise --tactic-memory-mb; "
+            f"{_pool('tactic memory', tactic_mb)}."
         )
     return NotBuiltError(said)
 

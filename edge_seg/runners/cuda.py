@@ -5,8 +5,10 @@ process, and pushed for the length of each call, so that a runner can be made on
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,8 @@ NON_BLOCKING = 1
 Of a stream without it a graph cannot be recorded beside other work: whoever uses the default stream meanwhile, on any
 thread, fails with error 906 (CUDA_ERROR_STREAM_CAPTURE_IMPLICIT), since that stream would have to wait for this one.
 """
+
+MEMINFO = Path("/proc/meminfo")
 
 NEEDS_GPU = "TensorRT engines need an NVIDIA GPU and its driver (nvidia-smi tells)."
 
@@ -56,6 +60,14 @@ class Device:
     def shares_memory(self) -> bool:
         """True where CPU and GPU have the same memory, as on a Jetson: nothing goes from one to the other then."""
         return bool(self._device.get_attribute(self.cuda.device_attribute.INTEGRATED))
+
+    def free_memory(self) -> int:
+        """Bytes on the GPU that nobody has taken yet, within `current`.
+
+        Where CPU and GPU share their memory, what Linux would give up for them counts too, such as copies of files.
+        """
+        free = int(self.cuda.mem_get_info()[0])
+        return max(free, _available(MEMINFO)) if self.shares_memory else free
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -131,6 +143,12 @@ def _goes_to(cuda: Any) -> str:  # noqa: ANN401
     except cuda.Error:  # of the library that is there to compile against
         return ""
     return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _available(meminfo: Path) -> int:
+    """Bytes that new programs could have; 0 where the system does not tell."""
+    told = re.search(r"^MemAvailable: +(\d+) kB$", meminfo.read_text() if meminfo.is_file() else "", re.MULTILINE)
+    return int(told[1]) * 1024 if told else 0
 
 
 def _no_device(error: Exception, *, goes_to: str = "") -> ModelError:

@@ -142,13 +142,16 @@ def test_tensorrt_gets_a_gate_in_float() -> None:
         ("c = Conv(x, w, b) h = Sigmoid(c) m = Mul(c, h) y = Conv(m, w, b)", ""),  # SiLU
         ("c = Conv(x, w, b) p = Add(c, six) h = Clip(p, zero, six) m = Mul(h, c) y = Conv(m, w, b)", ""),  # hard swish
         ("c = Conv(x, w, b) m = Mul(c, six) y = Conv(m, w, b)", ""),
+        ("c = Conv(x, w, b) a = Add(c, x) h = Sigmoid(a) m = Mul(a, h) y = Conv(m, w, b)", ""),  # SiLU of a sum
+        ("c = Conv(x, w, b) a = Add(c, x) h = Sigmoid(a) m = Mul(c, h) y = Conv(m, w, b)", "ch"),
+        ("c = Conv(x, w, b) r = ReduceMean<axes = [1]>(c) h = Conv(x, w) m = Mul(c, h) y = Conv(m, w, b)", "ch"),
         ("c = Conv(x, w, b) h = Sigmoid(c) d = Conv(x, w) y = Mul(d, h)", ""),  # logits
     ],
 )
 def test_tensorrt_gets_a_product_in_8_bits(body: str, factors: str) -> None:
     """Both factors, each by one pair of Q and DQ, but where the product is an activation function or the output."""
     model = tiny_graph(body)
-    spans = dict.fromkeys("xcdhpmry", (-4.0, 4.0))
+    spans = dict.fromkeys("xcdahpmry", (-4.0, 4.0))
 
     written = write_qdq(model, spans, TENSORRT)
 
@@ -159,6 +162,34 @@ def test_tensorrt_gets_a_product_in_8_bits(body: str, factors: str) -> None:
     quantized = [node.input[0] for node in written.graph.node if node.op_type == "QuantizeLinear"]
     assert len(quantized) == len(set(quantized))
     assert {finding.rule for finding in lint(written, find_goal("tensorrt", tensorrt="10.3"))} <= {"opset"}
+
+
+FUNCTIONS = {
+    "softsign": "p = Abs(c) q = Add(p, one) h = Reciprocal(q) m = Mul(c, h)",
+    "mish": "p = Exp(c) q = Add(p, one) r = Log(q) h = Tanh(r) m = Mul(c, h)",
+    "leaky": "h = LeakyRelu(c) m = Mul(c, h)",
+    "largest": "h = Max(c, six) m = Mul(h, c)",
+    "GELU": "p = Mul(c, six) q = Erf(c) h = Add(q, one) m = Mul(p, h)",
+    "SiLU with casts": "p = Cast<to = 11>(c) q = Sigmoid(p) h = Cast<to = 1>(q) m = Mul(c, h)",
+    "SiLU of an Identity": "h = Identity(c) p = Sigmoid(h) m = Mul(c, p)",
+    "bounded from below": "p = Greater(c, zero) h = Where(p, c, six) m = Mul(c, h)",
+    "normalisation": "p = ReduceMean<axes = [1]>(c) d = Sub(c, p) v = Mul(d, d) q = ReduceMean<axes = [1]>(v) "
+    "r = Sqrt(q) h = Reciprocal(r) m = Mul(d, h)",
+    "normalisation without axes": "v = Pow(c, six) p = ReduceMean<axes = [1], keepdims = 0>(v) q = Sqrt(p) "
+    "r = Reciprocal(q) h = Unsqueeze(r, at) m = Mul(c, h)",
+}
+
+
+@pytest.mark.parametrize("body", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_tensorrt_gets_functions_of_one_tensor_in_float(body: str) -> None:
+    """Activation functions and normalisations: one kernel, which 8 bits within would take apart."""
+    model = tiny_graph(f"c = Conv(x, w, b) {body} y = Conv(m, w, b)")
+    constants = {"one": np.ones((), np.float32), "at": np.ones(1, np.int64)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+
+    written = write_qdq(model, dict.fromkeys("xcdhpqrvmy", (-4.0, 4.0)), TENSORRT)
+
+    assert [node.input[0] for node in written.graph.node if node.op_type == "QuantizeLinear"] == ["x", "m"]
 
 
 def test_a_concat_for_tensorrt_has_one_scale() -> None:
@@ -200,17 +231,34 @@ def test_weights_rounded_elsewhere_are_taken() -> None:
     assert (values["only/weight_quantized"] == given).all()
 
 
-def test_axes_of_weights() -> None:
-    def node(kind: str, **attributes: int) -> onnx.NodeProto:
-        return onnx.helper.make_node(kind, ["x", "w"], ["y"], **attributes)
+@pytest.mark.parametrize(
+    ("kind", "rank", "axis"),
+    [
+        ("Conv", 4, 0),
+        ("Gemm", 2, 1),
+        ("MatMul", 2, 1),
+        ("MatMul", 3, 2),
+        ("MatMul", 1, None),
+        ("ConvTranspose", 4, None),
+    ],
+)
+def test_axes_of_weights(kind: str, rank: int, axis: int | None) -> None:
+    assert channel_axis(onnx.helper.make_node(kind, ["x", "w"], ["y"]), rank) == axis
+    assert channel_axis(onnx.helper.make_node("Gemm", ["x", "w"], ["y"], transB=1), 2) == 0
 
-    assert [channel_axis(n) for n in (node("Conv"), node("Gemm"), node("Gemm", transB=1), node("MatMul"))] == [
-        0,
-        1,
-        0,
-        1,
-    ]
-    assert channel_axis(node("ConvTranspose")) is None
+
+@pytest.mark.parametrize("target", [X86, TENSORRT], ids=lambda target: target.name)
+def test_batched_weights_of_a_product_have_a_scale_for_each_column(target: Target) -> None:
+    model = tiny_graph("t = Transpose<perm = [0, 2, 3, 1]>(x) m = MatMul(t, v) y = Transpose<perm = [0, 3, 1, 2]>(m)")
+    weights = np.random.default_rng(5).normal(size=(8, 16, 16)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "v"))
+
+    written = write_qdq(model, dict.fromkeys("xtmy", (-4.0, 4.0)), target)
+
+    onnx.checker.check_model(written, full_check=True)
+    (scales,) = (numpy_helper.to_array(t) for t in written.graph.initializer if t.name.endswith("/weight_scale"))
+    assert scales == pytest.approx(np.abs(weights).max((0, 1)) / 127)
+    assert not {"weight-axis", "per-tensor-weights"} & {found.rule for found in lint(written, find_goal(target.name))}
 
 
 def test_given_steps_are_taken_for_a_range() -> None:

@@ -73,6 +73,8 @@ def test_a_gate_is_known_behind_quantizers() -> None:
         ("Conv", (15, 16, 1, 1), 1, False),
         ("ConvTranspose", (16, 1, 2, 2), 16, True),
         ("ConvTranspose", (32, 2, 2, 2), 4, False),
+        ("MatMul", (2, 16, 32), 1, True),
+        ("MatMul", (32, 16, 15), 1, False),
     ],
 )
 def test_channels_are_counted_over_all_groups(

@@ -6,11 +6,11 @@
 Runs under the Python that has TensorRT, pycuda and what edge-seg needs; of that ONNX Runtime, OpenVINO and PyAV may be
 missing. --torch names one that has PyTorch and CUDA (it may be the same), without which nothing is compared. Each
 engine's build, its times, its accuracy and each comparison is a file in --out, and is not made again, but where there
-was an error, or it is of another ONNX file, calibration, TensorRT, GPU, PyTorch or engine than is there now; timings of
-tactics are kept there too, and make later builds quicker. A row has a process of its own, and another one behind each
-error; what went wrong is tried again last when the bench is started again, and calibrators, which do most that is
-unproven, come behind all else. Prints the machine and the tables for docs/tensorrt.md of all that is there. A net whose
-name ends in -untrained has no accuracy.
+was an error, or it is of another ONNX file, calibration, TensorRT, GPU, PyTorch, engine or bench than is there now;
+timings of tactics are kept there too, and make later builds quicker. A row has a process of its own, and another one
+behind each error; what went wrong is tried again last when the bench is started again, and calibrators, which do most
+that is unproven, come behind all else. Prints the machine and the tables for docs/tensorrt.md of all that is there. A
+net whose name ends in -untrained has no accuracy.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpu_parts import kept, plain, read_part, run_rows
+from gpu_parts import kept, plain, read_or_why, read_part, run_rows, why_missing
 from gpu_tables import Row, tables
 from gpu_timing import time_engine
 from gpu_torch import TORCH_WAYS, compare, torch_versions
@@ -45,6 +45,8 @@ from edge_seg.segmenter import Segmenter
 BATCHES = (1, 8, 32)
 OURS = ("edge-seg-n", "edge-seg-s")
 UNTRAINED = "-untrained"
+VERSION = "2"
+"""Of what a part's file holds and of how it is measured: files of another one are made anew."""
 
 
 class Way(NamedTuple):
@@ -78,8 +80,10 @@ def main() -> None:
     nets = options.nets.split(",") if options.nets else nets_in(options.files)
     rows = [(net, name) for net in nets for name in ways_here()]
     run_rows(sorted(rows, key=lambda row: bool(WAYS[row[1]].calibration)), options)
-    options.reading = True
-    found = [measure(net, name, WAYS[name], options) for net, name in rows]
+    found = []
+    for net, name in rows:
+        options.reading = why_missing(net, name, options.out)
+        found.append(measure(net, name, WAYS[name], options))
     print("\n".join([", ".join(filter(None, [machine(), options.torch_is])), "", *tables(found)]))
 
 
@@ -113,7 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--calib-data", help="the set that prepare.py picked from; train beside --data where not given")
     parser.add_argument("--only", help="measure NET/WAY alone, and print nothing: what the bench runs for each row")
     parser.add_argument("--torch-is", default="", help=argparse.SUPPRESS)  # the bench has asked --torch already
-    parser.set_defaults(reading=False)
+    parser.set_defaults(reading="")
     return parser.parse_args()
 
 
@@ -122,13 +126,19 @@ def measure(net: str, name: str, way: Way, options: argparse.Namespace) -> Row:
     source, stem = options.files / f"{net}.{way.file}.onnx", f"{net}.{plain(name)}"
     row: Row = {"net": net, "way": name, "batches": {}, "judged": {}}
     for batch in BATCHES:
-        row["batches"][str(batch)] = measure_batch(source, f"{stem}.{batch}", way, batch, options)
+        measured = partial(measure_batch, source, f"{stem}.{batch}", way, batch, options)
+        row["batches"][str(batch)] = read_or_why(measured, options)
     if "error" not in row["batches"][str(BATCHES[0])] and not net.endswith(UNTRAINED):
-        engine = options.out / f"{stem}.{BATCHES[0]}.engine"
-        of = made_of(engine) | {"data": options.data, "labels": _hash(source.with_suffix(".npz"))}
-        made = partial(judge, engine, source, options.data)
-        row["judged"] = kept(options.out / f"{stem}.judged.row", made, of, options)
+        row["judged"] = read_or_why(partial(judged, source, stem, options), options)
     return row
+
+
+def judged(source: Path, stem: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The accuracy of a row's first engine."""
+    engine = options.out / f"{stem}.{BATCHES[0]}.engine"
+    of = made_of(engine) | {"data": options.data, "labels": _hash(source.with_suffix(".npz"))}
+    made = partial(judge, engine, source, options.data)
+    return kept(options.out / f"{stem}.judged.row", made, of, options)
 
 
 def measure_batch(source: Path, stem: str, way: Way, batch: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -164,12 +174,13 @@ def built_of(source: Path, way: Way, options: argparse.Namespace) -> dict[str, s
         "calibration": "" if calibration is None else _hash(calibration),
         "machine": machine(),
         "tactic_sources": options.tactic_sources,
+        "bench": VERSION,
     }
 
 
 def made_of(engine: Path) -> dict[str, str]:
     """What an engine's times and labels are of, where it has been built."""
-    return {"engine": read_sidecar(engine).engine, "machine": machine()}
+    return {"engine": read_sidecar(engine).engine, "machine": machine(), "bench": VERSION}
 
 
 def _hash(path: Path) -> str:

@@ -36,24 +36,38 @@ def kept(
 ) -> Part:
     """What is in a file, where that is `of` the same, or is made now and kept; an error is kept too, as "error".
 
-    With `options.reading` nothing is made. An error ends the process of a row (`options.only`), unless the part is made
-    `elsewhere`, in processes of its own.
+    With `options.reading`, which says why a part is missing, nothing is made. An error ends the process of a row
+    (`options.only`), unless the part is made `elsewhere`, in processes of its own.
     """
     known = read_part(path)
     if known.get("of") == of:
         return known
     if options.reading:
-        return {"error": "not measured"}
+        return {"error": options.reading}
     print(path.name, file=sys.stderr, flush=True)
     write_part(path, {"error": BEGUN, "of": of})  # what is there where the process dies
     try:
         found = make()
     except Exception as error:  # the other rows are worth having
-        found = {"error": " ".join(f"{type(error).__name__}: {error}".replace("|", "/").split())}
+        found = {"error": _told(error)}
     write_part(path, found | {"of": of})
     if "error" in found and options.only and not elsewhere:
         raise SystemExit(FAILED)
     return found | {"of": of}
+
+
+def read_or_why(read: Callable[[], Part], options: Namespace) -> Part:
+    """What `read` gives, or with `options.reading` why there is nothing to read: the other tables are worth having."""
+    try:
+        return read()
+    except Exception as error:
+        if not options.reading:
+            raise
+        return {"error": _told(error)}
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".replace("|", "/").split())
 
 
 def read_part(path: Path) -> Part:
@@ -91,4 +105,16 @@ def run_row(net: str, name: str, options: Namespace) -> None:
         for path in begun:
             write_part(path, read_part(path) | {"error": f"ended with {code}"})
         if code != FAILED and not begun:
+            if code:  # outside of all parts
+                write_part(_end_of(net, name, options.out), {"error": f"ended with {code}"})
             return
+
+
+def why_missing(net: str, name: str, out: Path) -> str:
+    """Why parts of a row are missing."""
+    return str(read_part(_end_of(net, name, out)).get("error", "not measured"))
+
+
+def _end_of(net: str, name: str, out: Path) -> Path:
+    """The file of how a row's process ended, where that was outside of its parts."""
+    return out / f"{net}.{plain(name)}.end.row"

@@ -176,6 +176,9 @@ def test_nothing_is_written_where_the_build_fails(gpu: Gpu, build: Build, tiny_m
     trt.Builder._fail_with = "Could not find any implementation: insufficient workspace"
     with pytest.raises(ModelError, match="Raise --workspace-mb, or leave it out"):
         build(tiny_model, tmp_path / "tiny.engine", workspace_mb=8)
+    trt.Builder._fail_with = "Could not find any implementation for node Conv."
+    with pytest.raises(ModelError, match="raise --tactic-memory-mb; the pool tactic memory had 9 MiB"):
+        build(tiny_model, tmp_path / "tiny.engine", tactic_memory_mb=9)
     trt.Builder._fail_with = ""
     assert build(tiny_model, tmp_path / "tiny.engine")  # the lock is free
 

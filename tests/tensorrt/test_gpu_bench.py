@@ -44,7 +44,7 @@ def options(bench_files: Path, tiny_model: Path, tmp_path: Path) -> Namespace:
     np.savez_compressed(bench_files / "edge-seg-n.fp32.npz", labels=np.stack(labels))
     out = tmp_path / "rows"
     out.mkdir()
-    words = {"calib_data": None, "only": None, "reading": False, "torch_is": "", "tactic_sources": "JIT_CONVOLUTIONS"}
+    words = {"calib_data": None, "only": None, "reading": "", "torch_is": "", "tactic_sources": "JIT_CONVOLUTIONS"}
     return Namespace(files=bench_files, out=out, data=DATA, torch=None, **words)
 
 
@@ -102,7 +102,7 @@ def test_what_was_measured_is_not_measured_again(
     assert "edge-seg-n.FP32.2.build.row" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["onnx", "tensorrt", "gpu", "engine", "labels"])
+@pytest.mark.parametrize("change", ["onnx", "tensorrt", "gpu", "engine", "labels", "bench"])
 def test_what_is_of_another_thing_is_measured_again(
     change: str,
     bench: ModuleType,
@@ -126,6 +126,11 @@ def test_what_is_of_another_thing_is_measured_again(
     elif change == "labels":
         source.with_suffix(".npz").unlink()
         parts = parts[2:]
+    elif change == "bench":  # an older one, whose parts told less
+        for path in options.out.glob("*.row"):
+            part = gpu_parts.read_part(path)
+            of = {name: value for name, value in part["of"].items() if name != "bench"}
+            gpu_parts.write_part(path, {"of": of, "build_s": 1.0, "enqueue_rate": 2.0})
     gpu("8.5.3" if change == "tensorrt" else "8.6.1", mb=10_000, sm=(8, 7) if change == "gpu" else (9, 0))
     row = bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
 
@@ -237,3 +242,31 @@ def test_the_program_prints_what_is_there(
     assert lines[0] == f"{bench.machine()}, PyTorch of a-python"
     assert "| edge-seg-n | FP16 | not measured |  |  |  |  |  |" in lines
     assert sum("not measured" in line for line in lines) == 3 * ways
+
+
+def test_a_row_that_ends_outside_of_its_parts_costs_no_other(
+    bench: ModuleType,
+    gpu: Gpu,
+    options: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Here each row's process ends with 1, and a sidecar of one cannot be read."""
+    gpu("8.6.1", mb=10_000)
+    monkeypatch.setattr(bench, "WAYS", {name: bench.WAYS[name] for name in ("FP32", "FP16")})
+    monkeypatch.setattr(bench, "judge", lambda engine, source, data: {"miou": 0.5})
+    bench.measure("edge-seg-n", "FP32", bench.WAYS["FP32"], options)
+    (options.out / "edge-seg-n.FP32.2.engine.json").write_text("{")
+    monkeypatch.setattr("gpu_parts.subprocess.run", lambda words, check: Namespace(returncode=1))
+    words = ["--files", str(options.files), "--out", str(options.out), "--data", DATA, "--nets", "edge-seg-n"]
+    monkeypatch.setattr(sys, "argv", ["bench.py", *words, "--tactic-sources", "JIT_CONVOLUTIONS"])
+    bench.main()
+    lines = capsys.readouterr().out.splitlines()
+
+    assert sum(line.startswith("| edge-seg-n | FP16 | ") and "ended with 1" in line for line in lines) == 3
+    assert any(line.startswith("| edge-seg-n | FP32 | 0.5000 |") for line in lines)
+    assert any(line.startswith("| edge-seg-n | FP32 | 2 | ModelError: ") for line in lines)
+    ends = [list(gpu_parts.parts_with_errors("edge-seg-n", name, options.out)) for name in ("FP32", "FP16")]
+    assert [[path.name for path in paths] for paths in ends] == [
+        [f"edge-seg-n.{name}.end.row"] for name in ("FP32", "FP16")
+    ]

@@ -70,6 +70,23 @@ def test_weights_of_products_are_looked_at(
     assert rule not in rules_of(product(nets, **good), target, "10.3" if target == TRT else None)
 
 
+@pytest.mark.parametrize(("axis", "batched"), [(2, True), (-1, True), (1, False)])
+def test_batched_weights_of_a_product_have_scales_along_the_last_axis(
+    axis: int, nets: SimpleNamespace, *, batched: bool
+) -> None:
+    model = product(nets, w=np.ones((2, 16, 16), np.int8), ws=np.full(16, 0.1, np.float32), axis=1)
+    (node,) = (node for node in model.graph.node if "wd" in node.output)
+    node.attribute[0].i = axis
+
+    assert ("weight-axis" not in rules_of(model, TRT, "10.3")) == batched
+
+
+def test_one_scale_of_batched_weights_is_told(nets: SimpleNamespace) -> None:
+    model = product(nets, w=np.ones((2, 1, 16), np.int8), ws=np.float32(1), wz=np.int8(0))
+
+    assert "per-tensor-weights" in rules_of(model, X86)
+
+
 def test_a_clean_product_has_no_finding(nets: SimpleNamespace) -> None:
     assert rules_of(product(nets), TRT, "10.3") == []
     assert rules_of(product(nets, behind=Q_DQ), "onnxruntime-arm") == []
