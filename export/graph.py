@@ -294,8 +294,6 @@ def channel_axis(node: onnx.NodeProto, rank: int) -> int | None:
     None for a ConvTranspose, which has one scale: TensorRT takes no other, and its groups share the axis. Also for a
     MatMul by a vector, which has one channel; weights [..., K, N] of a MatMul have theirs along the last axis.
     """
-    if node.op_type == "MatMul":
-        return rank - 1 if rank > 1 else None
-    if node.op_type == "ConvTranspose":
-        return None
+    if node.op_type in ("ConvTranspose", "MatMul"):
+        return rank - 1 if node.op_type == "MatMul" and rank > 1 else None
     return 0 if node.op_type == "Conv" or attribute_of(node, "transB", 0) else 1
