@@ -38,11 +38,12 @@ def build(
         int | None, typer.Option(min=1, help="With --manifest: pictures shown at a time.", show_default="8")
     ] = None,
     dla: Annotated[int | None, typer.Option(min=0, help="Deep learning accelerator to build for.")] = None,
-    workspace_mb: Annotated[
-        int | None, typer.Option(min=1, help="Most memory of a layer at work, MiB; on a Jetson of the build too.")
-    ] = None,
+    workspace_mb: Annotated[int | None, typer.Option(min=1, help="Most memory of a layer at work, MiB.")] = None,
     tactic_memory_mb: Annotated[
-        int | None, typer.Option(min=1, help="Most memory of the whole build on a Jetson, MiB (from 8.6 on).")
+        int | None,
+        typer.Option(
+            min=1, help="Most memory of the whole build on a Jetson, MiB (from 8.6 on); else 3/4 of what is free."
+        ),
     ] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="File of timings to use and to add to.")] = None,
     batch: Annotated[str, typer.Option(help="Pictures at a time: N, or least,best,most.")] = "1",
