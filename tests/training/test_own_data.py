@@ -1,5 +1,6 @@
 """Trainings on pictures and classes of one's own, and what is refused before their first step."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from edge_seg.checkpoint import read_checkpoint
+from edge_seg.data import open_dataset
+from edge_seg.data.checks import check_apart
 from edge_seg.errors import DataError
 from edge_seg.train import train, train_and_evaluate
 from edge_seg.training.options import TrainOptions
@@ -90,13 +93,16 @@ def test_other_classes_are_told_before_training(
     assert not (tmp_path / "net.pt").exists()
 
 
-@pytest.mark.parametrize("form", ["the set itself", "a link to its folder", "a union"])
+@pytest.mark.parametrize("form", ["the set itself", "a link to its folder", "hard links", "a union"])
 def test_a_test_set_that_is_learned_from_is_refused(
     short_run: ShortRun, form: str, tmp_path: Path, two_classes: Path
 ) -> None:
     data = test = f"folder:{two_classes}/train"
     if form == "a link to its folder":
         (two_classes / "again").symlink_to(two_classes / "train")
+        test = f"folder:{two_classes}/again"
+    elif form == "hard links":
+        shutil.copytree(two_classes / "train", two_classes / "again", copy_function=os.link)
         test = f"folder:{two_classes}/again"
     elif form == "a union":
         inner, outer = (tmp_path / f"{name}.toml" for name in ("inner", "outer"))
@@ -111,6 +117,22 @@ def test_a_test_set_that_is_learned_from_is_refused(
     ):
         train_and_evaluate(short_run(tmp_path, data=data), test)
     assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_drive_frames_that_a_union_learns_from_are_refused(tmp_path: Path) -> None:
+    """On its own `drive:` is trained by streets picked anew; in a union its frames are pictures like others."""
+    (tmp_path / "classes.csv").write_text("Road,128,64,128\nCar,64,0,128\n")
+    for name, frames in (("learned", 8), ("judged", 2)):
+        drive = f'[[set]]\ndata = "drive:seed=1,size=96x72,frames={frames}"\n'
+        (tmp_path / f"{name}.toml").write_text(f'classes = "classes.csv"\n{drive}')
+    learned, judged = (open_dataset(f"union:{tmp_path}/{name}.toml") for name in ("learned", "judged"))
+
+    for test in (judged, open_dataset("drive:seed=1,size=96x72,frames=2")):
+        with pytest.raises(DataError, match=r"2 of the 2 pictures .* too, the first frame 0 of drive seed 1\."):
+            check_apart(learned, test)
+    for test in ("drive:seed=2,size=96x72,frames=2", "drive:seed=1,size=128x72,frames=2"):
+        check_apart(learned, open_dataset(test))
+    check_apart(open_dataset("drive:seed=1,size=96x72,frames=8"), judged)
 
 
 @pytest.mark.parametrize("as_union", [False, True])
