@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.camvid import SPLITS
-from edge_seg.data.checks import check_apart, check_files
+from edge_seg.data.checks import check_apart
 from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
@@ -36,6 +36,7 @@ from edge_seg.training.batches import (
     epoch_sampler,
     fixed_by_data,
     open_training_set,
+    read_sets,
     training_loader,
     validation_loader,
     weights_of_classes,
@@ -81,8 +82,7 @@ def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None =
     advice = "Give a --test of the same classes."
     check_classes(data.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
     check_apart(data, dataset)
-    check_files(dataset)
-    if train(options, tuning) is None:
+    if train(options, tuning, test=test) is None:
         return None
     judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
     with open_segmenter(judged, runtime) as segment:
@@ -115,11 +115,12 @@ def default_test(data: str) -> str | None:
     return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
-def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | None:
+def train(options: TrainOptions, tuning: Tuning | None = None, *, test: str | None = None) -> ModelSpec | None:
     """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
 
     `tuning` brings a net of its own, and writes what becomes of it. Of several processes only the first writes and
-    returns anything. Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
+    returns anything. Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs. The files of `test`,
+    the set to judge on later, and of `options.val` are read before the first step: DataError for what cannot be used.
     """
     keep_freed_memory()
     _check_processes(options)
@@ -133,6 +134,7 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
     with owned_folder(options):
         saved = read_last(task, options, fixed)
+        read_sets(test, options.val)
         run = _run(options, tuning, fixed, saved)
         if report is not None and is_first_process():  # of another the folder may not be there yet
             write_whole(options.run_dir / "init.txt", report.text().encode())

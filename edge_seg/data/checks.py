@@ -16,12 +16,20 @@ def check_files(dataset: Dataset) -> None:
 
     A training reads the set that it is judged on at its end: what is wrong there must not wait so long.
     """
-    if isinstance(dataset, Union):
-        for part in dataset.sets:
-            check_files(part)
-    elif isinstance(dataset, PairedImages):
-        for _ in dataset:
+    for part in _parts_of_files(dataset):
+        for _ in part:
             pass
+
+
+def count_files(dataset: Dataset) -> int:
+    """How many pictures `check_files` reads."""
+    return sum(len(part) for part in _parts_of_files(dataset))
+
+
+def _parts_of_files(dataset: Dataset) -> list[PairedImages]:
+    if isinstance(dataset, Union):
+        return [part for inner in dataset.sets for part in _parts_of_files(inner)]
+    return [dataset] if isinstance(dataset, PairedImages) else []
 
 
 def check_apart(training: Dataset, test: Dataset) -> None:

@@ -24,7 +24,12 @@ def _check_output(options: TrainOptions) -> None:
 
 def is_first_process() -> bool:
     """True in the one of several processes that writes for all."""
-    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+    return is_first_of_machine() and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def is_first_of_machine() -> bool:
+    """True in the process that starts the others of its machine; of those of another launcher, in the first of all."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 @contextmanager

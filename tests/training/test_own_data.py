@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data import open_dataset
 from edge_seg.data.checks import check_apart
-from edge_seg.errors import DataError
+from edge_seg.errors import DataError, EdgeSegError, SinkError
 from edge_seg.train import train, train_and_evaluate
+from edge_seg.training.batches import read_sets
+from edge_seg.training.folder import owned_folder
 from edge_seg.training.options import TrainOptions
 
 ShortRun = Callable[..., TrainOptions]
@@ -157,3 +162,53 @@ def test_bad_labels_are_told_before_the_first_epoch(
         train_and_evaluate(options, str(sets["test"]))
     assert "epoch" not in capsys.readouterr().err
     assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.fixture
+def bad_labels(two_classes: Path) -> str:
+    """A test set of which nothing can be read."""
+    for path in (two_classes / "test" / "labels").iterdir():
+        path.write_bytes(b"no picture")
+    return f"folder:{two_classes}/test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"devices": 3}, DataError, r"batch of 4 cannot be shared by 3 processes"),
+        ({"resume": True}, DataError, r"There is no run to resume"),
+        ({}, DataError, r"last\.ckpt is of an earlier run"),
+        ({}, SinkError, r"Another training is at work"),
+    ],
+)
+def test_what_costs_nothing_to_tell_is_told_before_pictures_are_read(
+    changes: dict[str, object],
+    kind: type[EdgeSegError],
+    message: str,
+    short_run: ShortRun,
+    tmp_path: Path,
+    two_classes: Path,
+    bad_labels: str,
+) -> None:
+    options = short_run(tmp_path / "run", data=f"folder:{two_classes}/train", val=bad_labels, **changes)
+    if "earlier" in message:
+        options.last.parent.mkdir()
+        options.last.touch()
+    other = owned_folder(options) if "Another" in message else nullcontext()
+
+    with other, pytest.raises(kind, match=message):
+        train_and_evaluate(options, bad_labels)
+
+
+def test_sets_are_read_once_by_the_first_process(
+    bad_labels: str, two_classes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = f"folder:{two_classes}/train"
+    read_sets(good, good)
+    read_sets(None, "drive:frames=2")
+    assert capsys.readouterr().err == "Reading the 8 pictures of train and their labels.\n"
+
+    with pytest.raises(DataError, match=r"test/labels/0\.png is damaged"):
+        read_sets(good, bad_labels)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    read_sets(bad_labels)
