@@ -128,7 +128,7 @@ def train(
         devices=devices,
         nodes=nodes,
     )
-    options, tuning = prepare(options, qat, ranges=ranges, method=method)
+    options, tuning = prepare(options, qat, judged_on, ranges=ranges, method=method)
     _train(options, judged_on, tuning, as_json=as_json)
 
 

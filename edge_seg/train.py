@@ -78,10 +78,7 @@ def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None =
     None in those of several processes that are not the first: they only help to train. DataError, before anything is
     trained, where the two sets share pictures or have other classes, and for a file of `test` that cannot be used.
     """
-    dataset, data = open_dataset(test), open_dataset(options.data)
-    advice = "Give a --test of the same classes."
-    check_classes(data.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
-    check_apart(data, dataset)
+    dataset = open_test(options.data, test)
     if train(options, tuning, test=test) is None:
         return None
     judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
@@ -90,6 +87,15 @@ def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None =
     if scores.miou is not None:
         _write_score(judged, f"{dataset.name} mIoU", scores.miou)
     return scores
+
+
+def open_test(data: str, test: str) -> Dataset:
+    """The set to judge a training on `data` on; DataError where the two share pictures or have other classes."""
+    dataset, training = open_dataset(test), open_dataset(data)
+    advice = "Give a --test of the same classes."
+    check_classes(training.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
+    check_apart(training, dataset)
+    return dataset
 
 
 def _write_score(path: Path, name: str, value: float) -> None:
