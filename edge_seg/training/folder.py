@@ -39,9 +39,8 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
     Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
     that cannot be written.
     """
-    if not is_first_process() or (
-        options.resume and not options.run_dir.is_dir()
-    ):  # without one there is nothing to resume
+    nothing_to_resume = options.resume and not options.run_dir.is_dir()
+    if nothing_to_resume or not is_first_process():
         yield
         return
     _check_output(options)
