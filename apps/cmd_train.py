@@ -100,7 +100,9 @@ def train(
         import_extra(module, "train")
     from edge_seg.training.options import TrainOptions
 
-    _check_choices(precision, encoder_weights, freeze, trained=init is not None or resume)
+    _check_choices(precision, encoder_weights, freeze)
+    if freeze is not None and init is None and not resume and encoder_weights == "random":
+        raise typer.BadParameter(f"--freeze {freeze} would keep weights of chance. {_trained(arch or DEFAULT_ARCH)}")
     check_usage(qat, init, {"--arch": arch, "--size": size}, {"--ranges": ranges, "--method": method})
     judged_on = test or _test_of(data)
     arch, size = arch or DEFAULT_ARCH, size or DEFAULT_SIZE
@@ -128,7 +130,7 @@ def train(
         devices=devices,
         nodes=nodes,
     )
-    options, tuning = prepare(options, qat, ranges=ranges, method=method)
+    options, tuning = prepare(options, qat, judged_on, ranges=ranges, method=method)
     _train(options, judged_on, tuning, as_json=as_json)
 
 
@@ -173,11 +175,8 @@ def _test_of(data: str) -> str:
     return found
 
 
-def _check_choices(precision: str, encoder_weights: str, freeze: str | None, *, trained: bool) -> None:
-    """Wrong usage where an option is none of its choices, and for --freeze of an encoder that nothing has trained.
-
-    `trained` says whether the net begins with weights of a file or of the run that goes on.
-    """
+def _check_choices(precision: str, encoder_weights: str, freeze: str | None) -> None:
+    """Wrong usage where an option is none of its choices."""
     from edge_seg.models.registry import WEIGHTS
     from edge_seg.training.options import PRECISIONS
     from edge_seg.training.start import FREEZES
@@ -188,10 +187,20 @@ def _check_choices(precision: str, encoder_weights: str, freeze: str | None, *, 
         raise typer.BadParameter(f"--encoder-weights {encoder_weights}: expected {' or '.join(WEIGHTS)}.")
     if freeze is not None and freeze not in FREEZES:
         raise typer.BadParameter(f"--freeze {freeze}: expected {' or '.join(FREEZES)}.")
-    if freeze is not None and not trained and encoder_weights == "random":
-        raise typer.BadParameter(
-            f"--freeze {freeze} would keep weights of chance. Give a net with --init, or --encoder-weights published."
-        )
+
+
+def _trained(arch: str) -> str:
+    """What gives a net of `arch` trained weights, to type.
+
+    >>> _trained("edge-seg-n"), _trained("edge-seg-l")
+    ('Give a trained net: --init edge-seg-n-fp32', 'Give a trained net: --init FILE.pt')
+    """
+    from edge_seg.models.encoders import is_encoder_name
+    from edge_seg.weights import BUNDLED
+
+    if is_encoder_name(arch):
+        return "Give the encoder's own weights: --encoder-weights published, or a trained net: --init FILE.pt"
+    return f"Give a trained net: --init {f'{arch}-fp32' if f'{arch}-fp32' in BUNDLED else 'FILE.pt'}"
 
 
 def _output(out: Path | None, arch: str) -> Path:

@@ -59,13 +59,13 @@ def tuned_output(out: Path | None, init: str) -> Path:
 
 
 def prepare(
-    options: "TrainOptions", target: str | None, *, ranges: Path | None, method: str | None
+    options: "TrainOptions", target: str | None, test: str, *, ranges: Path | None, method: str | None
 ) -> tuple["TrainOptions", "Tuning | None"]:
     """The options of a training that goes on with the net `options.init` as a target computes it, and its `Tuning`.
 
     Without a target, `options` as they are. Without a file of `ranges` they are observed on the training set.
-    ModelError and DataError as `make_tuning` and `read_ranges` raise them, and for a data set of other classes; wrong
-    usage for one called test, or val alone.
+    ModelError and DataError as `make_tuning` and `read_ranges` raise them, and for a data set of other classes or one
+    that shares pictures with `test`; wrong usage for one called test, or val alone.
     """
     if target is None:
         return options, None
@@ -78,6 +78,7 @@ def prepare(
     from edge_seg.evaluate import check_classes
     from edge_seg.export.target import find_target, target_here
     from edge_seg.runners.contract import check_contract
+    from edge_seg.train import open_test
     from edge_seg.weights import find_model
 
     method = method or "min-max"
@@ -90,6 +91,7 @@ def prepare(
         raise typer.BadParameter(f"--out {options.out} would replace the model itself. Choose another name.")
     dataset = open_dataset(options.data)
     check_classes(spec.class_names, dataset.class_names, dataset.name)
+    open_test(options.data, test)  # refused now, not when the ranges have been observed
     own = replace(options, arch=spec.name, width=spec.width, height=spec.height, precision="fp32", init=None)
     return own, make_tuning(source, _ranges(own, source, ranges), chosen, method, options=own)
 

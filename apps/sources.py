@@ -2,11 +2,13 @@
 
 import glob
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +17,8 @@ import numpy as np
 
 from edge_seg.data import DATASET_SCHEMES, open_dataset
 from edge_seg.data.camvid import layout_hint
-from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images
+from edge_seg.data.folders import find_table
+from edge_seg.data.images import IMAGE_SUFFIXES, ImageFolder, is_glob, list_images, read_labels
 from edge_seg.data.pictures import pictures_of
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import LabelError, SourceError
@@ -119,18 +122,24 @@ class VideoSource:
 
 
 class ImageSource:
-    """The images of a folder or glob in natural order, with truth where a folder of labels is given."""
+    """The images of a folder or glob in natural order, with truth where a folder of labels is given.
+
+    Labels are read by the class table that lies where a data set `folder:` has its own, beside their folder or one
+    above. Without a table they are numbers below `classes`.
+    """
 
     live = False
     fps: float | None = None
-    class_names: tuple[str, ...] | None = None
 
     def __init__(self, location: str, *, labels: Path | None = None, classes: int = VOID) -> None:
         self.name = location
         paths = list_images(location)
         self._folders = paths[0].parent, labels
+        table = None if labels is None else find_table(Path(os.path.abspath(labels)).parent)
+        read_truth = partial(read_labels, classes=classes) if table is None else table.read_truth
+        self.class_names = None if table is None else tuple(c.name for c in table.classes)
         with _hint_at_camvid(*self._folders):
-            self._folder = ImageFolder(paths, labels=labels, classes=classes)
+            self._folder = ImageFolder(paths, labels=labels, read_truth=read_truth)
         self.length: int | None = len(self._folder)
 
     @property
@@ -181,8 +190,8 @@ class DatasetSource:
 def open_source(uri: str, *, labels: Path | None = None, classes: int = VOID) -> Iterator[Source]:
     """Open `camera:0`, `drive:seed=1`, `camvid:PATH/val`, a folder or glob of images, or a video file.
 
-    `labels` is a folder of label pictures for images, whose values are to be below `classes`, or VOID. SourceError or
-    DataError where the source gives no frames.
+    `labels` is a folder of label pictures for images. Where no class table lies with it, their values are to be below
+    `classes`, or VOID. SourceError or DataError where the source gives no frames.
     """
     if "://" in uri:  # not repeated in the message: it may hold a password
         raise SourceError(f"Network addresses cannot be read. {OTHER_SOURCES}")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
 from edge_seg.data.camvid import SPLITS
-from edge_seg.data.checks import check_apart, check_files
+from edge_seg.data.checks import check_apart
 from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
@@ -36,6 +36,7 @@ from edge_seg.training.batches import (
     epoch_sampler,
     fixed_by_data,
     open_training_set,
+    read_sets,
     training_loader,
     validation_loader,
     weights_of_classes,
@@ -77,12 +78,8 @@ def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None =
     None in those of several processes that are not the first: they only help to train. DataError, before anything is
     trained, where the two sets share pictures or have other classes, and for a file of `test` that cannot be used.
     """
-    dataset, data = open_dataset(test), open_dataset(options.data)
-    advice = "Give a --test of the same classes."
-    check_classes(data.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
-    check_apart(data, dataset)
-    check_files(dataset)
-    if train(options, tuning) is None:
+    dataset = open_test(options.data, test)
+    if train(options, tuning, test=test) is None:
         return None
     judged, runtime = (options.out, "torch") if tuning is None else (tuning.judged, tuning.runtime)
     with open_segmenter(judged, runtime) as segment:
@@ -90,6 +87,15 @@ def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None =
     if scores.miou is not None:
         _write_score(judged, f"{dataset.name} mIoU", scores.miou)
     return scores
+
+
+def open_test(data: str, test: str) -> Dataset:
+    """The set to judge a training on `data` on; DataError where the two share pictures or have other classes."""
+    dataset, training = open_dataset(test), open_dataset(data)
+    advice = "Give a --test of the same classes."
+    check_classes(training.class_names, dataset.class_names, dataset.name, whose="the training set", advice=advice)
+    check_apart(training, dataset)
+    return dataset
 
 
 def _write_score(path: Path, name: str, value: float) -> None:
@@ -115,11 +121,12 @@ def default_test(data: str) -> str | None:
     return "drive:seed=1,frames=200" if scheme == "drive" else None
 
 
-def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | None:
+def train(options: TrainOptions, tuning: Tuning | None = None, *, test: str | None = None) -> ModelSpec | None:
     """Train by `options`, write the checkpoint to `options.out` and return the spec inside it.
 
     `tuning` brings a net of its own, and writes what becomes of it. Of several processes only the first writes and
-    returns anything. Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs.
+    returns anything. Checkpoints for `resume` lie in `options.run_dir`, with TensorBoard's logs. The files of `test`,
+    the set to judge on later, and of `options.val` are read before the first step: DataError for what cannot be used.
     """
     keep_freed_memory()
     _check_processes(options)
@@ -133,9 +140,9 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
     fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
     with owned_folder(options):
         saved = read_last(task, options, fixed)
+        read_sets(test, options.val)
         run = _run(options, tuning, fixed, saved)
-        if report is not None and is_first_process():  # of another the folder may not be there yet
-            write_whole(options.run_dir / "init.txt", report.text().encode())
+        _write_report(report, options)
         with _quiet():
             trainer = _trainer(options, run)
         sampler = epoch_sampler(samples, trainer, options)
@@ -151,6 +158,12 @@ def train(options: TrainOptions, tuning: Tuning | None = None) -> ModelSpec | No
         spec = _spec(dataset, options, run["origins"])
         _write(task, spec, pictures, options, tuning)
         return spec
+
+
+def _write_report(report: InitReport | None, options: TrainOptions) -> None:
+    """What became of --init's tensors, by the first process alone: of another the folder may not be there yet."""
+    if report is not None and is_first_process():
+        write_whole(options.run_dir / "init.txt", report.text().encode())
 
 
 def _write(

@@ -44,6 +44,21 @@ def test_a_foreign_net_is_trained_adopted_and_judged(tmp_path: Path) -> None:
     assert adopted == pytest.approx(in_pytorch, abs=0.01)  # the export up-samples from the same logits
 
 
+@pytest.mark.parametrize("bench", ["ablation", "foreign_nets"])
+def test_a_training_set_without_a_test_set_asks_for_one(
+    bench: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lightning")
+    pytest.importorskip("torchvision")
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    net = ["--net", "torchvision-lraspp"] if bench == "foreign_nets" else []
+    monkeypatch.setattr(sys, "argv", [bench, *net, "--data", "folder:mine", "--out", str(tmp_path)])
+
+    with pytest.raises(SystemExit):
+        importlib.import_module(bench).parse_arguments()
+    assert "--test is missing: folder:mine brings no test set along." in capsys.readouterr().err
+
+
 def test_an_fp32_file_alone_is_quantized_on_the_pictures_of_the_peers(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

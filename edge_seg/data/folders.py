@@ -1,5 +1,6 @@
 """Data sets of one's own: a folder with `images/` and `labels/`, classes in a table or a mask of one object."""
 
+import os
 from pathlib import Path
 
 from edge_seg.data.class_table import ClassTable, read_class_table
@@ -19,7 +20,7 @@ def open_folder(location: str) -> PairedImages:
     something of it is missing.
     """
     root, pairs = _pairs("folder", location)
-    table = _find_table(root)
+    table = _need_table(root)
     return PairedImages(root.name, table.classes, pairs, table.read_truth)
 
 
@@ -35,13 +36,20 @@ def _pairs(scheme: str, location: str) -> tuple[Path, list[tuple[Path, Path]]]:
     return root, need_pairs(pair_by_stem(images, labels), str(images))
 
 
-def _find_table(root: Path) -> ClassTable:
-    for path in (root / TABLE, root.parent / TABLE):
-        if path.is_file():
-            return read_class_table(path)
-    raise DataError(
-        f"{root} has no {TABLE}, nor has the folder above. Write a line for each class: name,red,green,blue"
-    )
+def find_table(root: Path) -> ClassTable | None:
+    """The class table of a folder, in it or one above, or None."""
+    above = Path(os.path.abspath(root)).parent
+    found = [path for path in (root / TABLE, above / TABLE) if os.path.isfile(path)]
+    return read_class_table(found[0]) if found else None
+
+
+def _need_table(root: Path) -> ClassTable:
+    table = find_table(root)
+    if table is None:
+        raise DataError(
+            f"{root} has no {TABLE}, nor has the folder above. Write a line for each class: name,red,green,blue"
+        )
+    return table
 
 
 def _read_mask(path: Path) -> UInt8Array:

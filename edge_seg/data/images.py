@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -31,7 +31,7 @@ def read_image(path: Path) -> UInt8Array:
     return _decode(path, _read(path), cv2.IMREAD_COLOR)
 
 
-def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
+def read_labels(path: Path, *, classes: int = VOID, void: int = VOID) -> UInt8Array:
     """A label picture as uint8 [H, W] with the file's value `void` turned into VOID.
 
     DataError for unknown values, for more than one channel unless all are alike, and for lossy compression. A palette
@@ -43,7 +43,8 @@ def read_labels(path: Path, *, classes: int, void: int = VOID) -> UInt8Array:
     if labels.ndim != 2 or labels.dtype != np.uint8:
         found = "a palette picture" if has_palette(path) else f"{labels.dtype} {list(labels.shape)}"
         raise LabelError(
-            f"{path} is {found}; labels are 8-bit pictures of one channel. Save it as one, of the classes' numbers."
+            f"{path} is {found}; labels are 8-bit pictures of one channel. Save it as one, of the numbers "
+            f"0 to {classes - 1}, and {void} for void."
         )
     labels[labels == void] = VOID
     unknown = [int(v) for v in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)) if classes <= v < VOID]
@@ -137,14 +138,17 @@ def list_images(location: str) -> list[Path]:
 class ImageFolder:
     """Frames of image files, with truth from the label files of the same stems in `labels` where that is given.
 
+    `read_truth` turns a label file into labels uint8 [H, W]; where it is not given, values are as they are.
     A damaged image is skipped, counted in `skipped` and told in the log. Labels are not forgiven: DataError for a
     missing, damaged or unknown one, or one of another size, since a score over the rest would be another score.
     """
 
-    def __init__(self, paths: list[Path], *, labels: Path | None = None, classes: int = VOID) -> None:
+    def __init__(
+        self, paths: list[Path], *, labels: Path | None = None, read_truth: Callable[[Path], UInt8Array] = read_labels
+    ) -> None:
         self.paths = paths
         self.skipped = 0
-        self._classes = classes
+        self._read_truth = read_truth
         self._labels = None if labels is None else label_paths(paths, labels)
 
     def __len__(self) -> int:
@@ -164,7 +168,7 @@ class ImageFolder:
     def _truth(self, index: int, image: UInt8Array) -> UInt8Array | None:
         if self._labels is None:
             return None
-        truth = read_labels(self._labels[index], classes=self._classes)
+        truth = self._read_truth(self._labels[index])
         check_label_size(self._labels[index], truth, image)
         return truth
 

@@ -1,5 +1,6 @@
 """The samples of a training: which there are, how much their classes weigh, and in which order they come."""
 
+import sys
 import zlib
 
 import lightning as L
@@ -7,10 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edge_seg.data import Drive, open_dataset
-from edge_seg.data.checks import check_files
+from edge_seg.data.checks import check_files, count_files
 from edge_seg.errors import DataError
 from edge_seg.evaluate import check_classes
 from edge_seg.recipe import Loss
+from edge_seg.training.folder import is_first_of_machine
 from edge_seg.training.objective import class_weights
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
@@ -71,10 +73,25 @@ def training_loader(
 
 
 def validation_loader(dataset: Dataset, options: TrainOptions) -> DataLoader[tuple[Tensor, Tensor]] | None:
-    """The set that is watched, in batches; DataError for other classes than the training set's, and for a bad file."""
+    """The set that is watched, in batches; DataError for other classes than the training set's."""
     if options.val is None:
         return None
     watched, advice = open_dataset(options.val), "Give a --val of the same classes, or none."
     check_classes(dataset.class_names, watched.class_names, watched.name, whose="the training set", advice=advice)
-    check_files(watched)
     return DataLoader(LabelledSet(watched, options.size), batch_size=options.recipe.schedule.batch)
+
+
+def read_sets(*uris: str | None) -> None:
+    """Read what a training judges itself on, each set once, and say so; DataError for a file that cannot be used.
+
+    The first process of a machine does so before it starts the others, so that none is left waiting by an error. A run
+    that is resumed reads again: its sets may be others now.
+    """
+    if not is_first_of_machine():
+        return
+    for uri in dict.fromkeys(uri for uri in uris if uri is not None):
+        dataset = open_dataset(uri)
+        count = count_files(dataset)
+        if count:
+            print(f"Reading the {count} pictures of {dataset.name} and their labels.", file=sys.stderr, flush=True)
+        check_files(dataset)

@@ -24,7 +24,12 @@ def _check_output(options: TrainOptions) -> None:
 
 def is_first_process() -> bool:
     """True in the one of several processes that writes for all."""
-    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+    return is_first_of_machine() and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def is_first_of_machine() -> bool:
+    """True in the process that starts the others of its machine; of those of another launcher, in the first of all."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 @contextmanager
@@ -34,9 +39,8 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
     Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
     that cannot be written.
     """
-    if not is_first_process() or (
-        options.resume and not options.run_dir.is_dir()
-    ):  # without one there is nothing to resume
+    nothing_to_resume = options.resume and not options.run_dir.is_dir()
+    if nothing_to_resume or not is_first_process():
         yield
         return
     _check_output(options)

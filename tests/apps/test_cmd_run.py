@@ -113,6 +113,14 @@ def test_a_folder_with_labels_gives_the_truths_iou_without_the_damaged_image(
     assert "1.png is damaged" in caplog.text
 
 
+def test_labels_of_another_class_table_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "classes.csv").write_text("void,0,0,0\nroad,128,64,128\n")
+
+    with pytest.raises(DataError, match=r"images has other classes than the model: label 0 is road there, but Sky"):
+        run(tiny_model, "--source", f"{tmp_path}/images", "--labels", f"{tmp_path}/labels")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -142,7 +142,14 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
         (["--data", "drive:frames=4", "--size", "16x16"], "--size 16x16: expected WxH"),
         (["--data", "drive:frames=4", "--freeze", "head"], "--freeze head: expected encoder"),
         (["--data", "drive:frames=4", "--encoder-weights", "best"], "best: expected random or published"),
-        (["--data", "drive:frames=4", "--freeze", "encoder"], "would keep weights of chance. Give a net with --init"),
+        (
+            ["--data", "drive:frames=4", "--freeze", "encoder"],
+            "would keep weights of chance. Give a trained net: --init edge-seg-s-fp32",
+        ),
+        (
+            ["--data", "drive:frames=4", "--freeze", "encoder", "--arch", "timm:resnet18"],
+            "would keep weights of chance. Give the encoder's own weights: --encoder-weights published, or",
+        ),
     ],
 )
 def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
@@ -154,17 +161,17 @@ def test_wrong_usage_of_train_is_told(options: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "later"),
     [
-        ["--init", "nowhere.pt"],
-        ["--encoder-weights", "published", "--arch", "edge-seg-n"],
-        ["--resume"],
+        (["--init", "nowhere.pt"], "No model 'nowhere"),
+        (["--encoder-weights", "published", "--arch", "edge-seg-n"], "Nobody publishes"),
+        (["--resume"], "no run to resume"),
     ],
 )
-def test_what_is_trained_already_may_be_frozen(options: list[str], tmp_path: Path) -> None:
+def test_what_is_trained_already_may_be_frozen(options: list[str], later: str, tmp_path: Path) -> None:
     """Each is refused for another reason, and later."""
     pytest.importorskip("lightning")
     common = ["--data", "drive:frames=8", "--freeze", "encoder", "--out", str(tmp_path / "net.pt"), "--workers", "0"]
 
-    with pytest.raises(EdgeSegError, match=r"No model 'nowhere|Nobody publishes|no run to resume"):
+    with pytest.raises(EdgeSegError, match=later):
         CliRunner().invoke(app, ["train", *common, *options], catch_exceptions=False)

@@ -1,6 +1,8 @@
 """`edge-seg train --qat` from the command line."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -128,3 +130,24 @@ def test_a_net_of_other_classes_is_refused(tiny_model: Path, tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["train", *DATA, *arguments])
 
     assert "has other classes than the model: label 10 is Bicyclist there" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("mask:{}", "has other classes than the training set"),
+        ("camvid:{}/train", "2 of the 2 pictures of the test set"),
+    ],
+)
+def test_a_test_set_that_does_not_fit_is_told_before_ranges_are_observed(
+    test: str, message: str, tiny_model: Path, tmp_path: Path, write_camvid: Callable[..., None]
+) -> None:
+    write_camvid(tmp_path, "train")
+    for name, of in (("images", "train"), ("labels", "trainannot")):
+        shutil.copytree(tmp_path / of, tmp_path / name)
+    sets = ["--data", f"camvid:{tmp_path}/train", "--test", test.format(tmp_path)]
+    out = ["--out", str(tmp_path / "run" / "net.onnx")]
+    done = CliRunner().invoke(app, ["train", *sets, "--init", str(tiny_model), "--qat", "auto", *out])
+
+    assert message in str(done.exception)
+    assert not (tmp_path / "run").exists()

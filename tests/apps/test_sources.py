@@ -12,7 +12,7 @@ import pytest
 from edge_seg.apps.sources import is_images, open_pictures, open_source
 from edge_seg.errors import DataError, SourceError
 from edge_seg.spec import CAMVID_CLASSES
-from edge_seg.types import UInt8Array
+from edge_seg.types import VOID, UInt8Array
 
 PlugIn = Callable[..., Any]
 """What the fixture `camera` is: it gives the capture that it plugs in."""
@@ -117,6 +117,26 @@ def test_a_folder_of_images_gives_frames_with_the_labels_folders_truth(tmp_path:
 
     assert frame.truth is not None and frame.truth.max() == 2
     assert (source.class_names, source.length, source.skipped) == (None, 2, 1)
+
+
+@pytest.mark.parametrize("table", ["mine/classes.csv", "classes.csv"])
+def test_a_label_file_means_the_same_to_a_folder_of_images_and_to_a_data_set(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, picture in (("images", np.zeros((2, 3, 3), np.uint8)), ("labels", np.array([[0, 1, 2], [255, 1, 1]]))):
+        write_png(tmp_path / "mine" / name / "a.png", picture.astype(np.uint8))
+    (tmp_path / table).write_text("void,0,0,0\nroad,128,64,128\ncar,64,0,128\n")
+    monkeypatch.chdir(tmp_path / "mine")
+
+    with open_source("images", labels=Path("labels"), classes=2) as source:
+        (frame,) = source
+    with open_source(f"folder:{tmp_path}/mine") as same:
+        (expected,) = same
+
+    assert frame.truth is not None and frame.truth.tolist() == [[VOID, 0, 1], [VOID, 0, 0]]
+    assert expected.truth is not None and np.array_equal(frame.truth, expected.truth)
+    assert source.class_names == same.class_names == ("road", "car")
 
 
 def open_labelled(images: Path, labels: Path) -> None:

@@ -90,6 +90,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="VARIANT")
     arguments = parser.parse_args()
+    arguments.test = arguments.test or default_test(arguments.data)
+    if arguments.test is None:
+        parser.error(f"--test is missing: {arguments.data} brings no test set along.")
     if names[0] not in arguments.only:
         parser.error(f"--only: {names[0]!r} is what the others are compared with.")
     return arguments
@@ -114,7 +117,7 @@ def mious_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments
             seed=seed,
         )
         options = dataclasses.replace(options, resume=options.last.is_file())
-        scores = train_and_evaluate(options, arguments.test or default_test(arguments.data) or arguments.data)
+        scores = train_and_evaluate(options, arguments.test)
         assert scores is not None
         with open_segmenter(options.out) as segment:
             drive = evaluate(segment, open_dataset(DRIVE))

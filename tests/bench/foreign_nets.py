@@ -55,7 +55,7 @@ def main() -> None:
         spec = dataclasses.replace(spec, width=width, height=height, scores={})
     finish(net, spec, options)
     export(net, spec, folder / "net.onnx", exporter=options.exporter)
-    adopted = judge(adopt(spec, folder), judged_on(options))
+    adopted = judge(adopt(spec, folder), options.test)
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     print(
         "| net | trained at | exported at | epochs | teacher | million weights | mIoU, trained | mIoU, adopted FP32 |"
@@ -71,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", required=True, choices=NETS)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--test", help="the set to judge on; camvid's own by default")
+    parser.add_argument("--test", help="the set to judge on; of itself camvid:PATH/test for camvid:PATH")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", default="camvid")
     parser.add_argument("--epochs", type=int, default=180)
@@ -83,7 +83,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--exporter", default="torchscript", choices=("torchscript", "dynamo"), help="of torch.onnx")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.test = arguments.test or default_test(arguments.data)
+    if arguments.test is None:
+        parser.error(f"--test is missing: {arguments.data} brings no test set along.")
+    return arguments
 
 
 def train_net(arguments: argparse.Namespace, folder: Path, divisor: int) -> dict[str, Any]:
@@ -91,18 +95,13 @@ def train_net(arguments: argparse.Namespace, folder: Path, divisor: int) -> dict
     result = folder / "scores.json"
     if not result.is_file():
         start = time.perf_counter()
-        scores = train_and_evaluate(train_options(arguments, folder, divisor), judged_on(arguments))
+        scores = train_and_evaluate(train_options(arguments, folder, divisor), arguments.test)
         assert scores is not None
         told = {"epochs": arguments.epochs, "teacher": str(arguments.teacher or "none")}
         told |= {"seconds_since_start": time.perf_counter() - start}
         write_whole(result, json.dumps(scores.to_dict() | told).encode())
     found: dict[str, Any] = json.loads(result.read_text())
     return found
-
-
-def judged_on(arguments: argparse.Namespace) -> str:
-    """The set to judge on."""
-    return arguments.test or default_test(arguments.data) or arguments.data
 
 
 def train_options(arguments: argparse.Namespace, folder: Path, divisor: int) -> TrainOptions:

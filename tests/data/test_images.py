@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -158,9 +159,8 @@ def test_palette_labels_are_refused_with_the_cause(tmp_path: Path, make_png: Mak
     palette = bytes([0, 0, 0, 128, 0, 0, 0, 128, 0])
     (tmp_path / "a.png").write_bytes(make_png(np.array([[0, 1, 2, 1]], np.uint8), 2, palette))
 
-    with pytest.raises(
-        DataError, match=r"a\.png is a palette picture; labels are .* of one channel\. Save it as one, of"
-    ):
+    told = r"a\.png is a palette picture; labels are .* of one channel\. .* of the numbers 0 to 2, and 255 for void\."
+    with pytest.raises(DataError, match=told):
         read_labels(tmp_path / "a.png", classes=3)
 
 
@@ -183,7 +183,8 @@ def folder_with_labels(tmp_path: Path, labels: UInt8Array) -> ImageFolder:
     """One picture of 40x30 with the given labels of three classes."""
     write(tmp_path / "images" / "a.jpg", picture())
     write(tmp_path / "labels" / "a.png", labels)
-    return ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "labels", classes=3)
+    read_truth = partial(read_labels, classes=3)
+    return ImageFolder(list_images(f"{tmp_path}/images"), labels=tmp_path / "labels", read_truth=read_truth)
 
 
 def test_labels_go_with_the_image_of_their_stem(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Trainings on pictures and classes of one's own, and what is refused before their first step."""
 
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -11,9 +13,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from edge_seg.checkpoint import read_checkpoint
-from edge_seg.errors import DataError
+from edge_seg.data import open_dataset
+from edge_seg.data.checks import check_apart
+from edge_seg.errors import DataError, EdgeSegError, SinkError
 from edge_seg.train import train, train_and_evaluate
+from edge_seg.training.batches import read_sets
+from edge_seg.training.folder import owned_folder
 from edge_seg.training.options import TrainOptions
 
 ShortRun = Callable[..., TrainOptions]
@@ -90,13 +98,16 @@ def test_other_classes_are_told_before_training(
     assert not (tmp_path / "net.pt").exists()
 
 
-@pytest.mark.parametrize("form", ["the set itself", "a link to its folder", "a union"])
+@pytest.mark.parametrize("form", ["the set itself", "a link to its folder", "hard links", "a union"])
 def test_a_test_set_that_is_learned_from_is_refused(
     short_run: ShortRun, form: str, tmp_path: Path, two_classes: Path
 ) -> None:
     data = test = f"folder:{two_classes}/train"
     if form == "a link to its folder":
         (two_classes / "again").symlink_to(two_classes / "train")
+        test = f"folder:{two_classes}/again"
+    elif form == "hard links":
+        shutil.copytree(two_classes / "train", two_classes / "again", copy_function=os.link)
         test = f"folder:{two_classes}/again"
     elif form == "a union":
         inner, outer = (tmp_path / f"{name}.toml" for name in ("inner", "outer"))
@@ -111,6 +122,22 @@ def test_a_test_set_that_is_learned_from_is_refused(
     ):
         train_and_evaluate(short_run(tmp_path, data=data), test)
     assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_drive_frames_that_a_union_learns_from_are_refused(tmp_path: Path) -> None:
+    """On its own `drive:` is trained by streets picked anew; in a union its frames are pictures like others."""
+    (tmp_path / "classes.csv").write_text("Road,128,64,128\nCar,64,0,128\n")
+    for name, frames in (("learned", 8), ("judged", 2)):
+        drive = f'[[set]]\ndata = "drive:seed=1,size=96x72,frames={frames}"\n'
+        (tmp_path / f"{name}.toml").write_text(f'classes = "classes.csv"\n{drive}')
+    learned, judged = (open_dataset(f"union:{tmp_path}/{name}.toml") for name in ("learned", "judged"))
+
+    for test in (judged, open_dataset("drive:seed=1,size=96x72,frames=2")):
+        with pytest.raises(DataError, match=r"2 of the 2 pictures .* too, the first frame 0 of drive seed 1\."):
+            check_apart(learned, test)
+    for test in ("drive:seed=2,size=96x72,frames=2", "drive:seed=1,size=128x72,frames=2"):
+        check_apart(learned, open_dataset(test))
+    check_apart(open_dataset("drive:seed=1,size=96x72,frames=8"), judged)
 
 
 @pytest.mark.parametrize("as_union", [False, True])
@@ -135,3 +162,53 @@ def test_bad_labels_are_told_before_the_first_epoch(
         train_and_evaluate(options, str(sets["test"]))
     assert "epoch" not in capsys.readouterr().err
     assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.fixture
+def bad_labels(two_classes: Path) -> str:
+    """A test set of which nothing can be read."""
+    for path in (two_classes / "test" / "labels").iterdir():
+        path.write_bytes(b"no picture")
+    return f"folder:{two_classes}/test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"devices": 3}, DataError, r"batch of 4 cannot be shared by 3 processes"),
+        ({"resume": True}, DataError, r"There is no run to resume"),
+        ({}, DataError, r"last\.ckpt is of an earlier run"),
+        ({}, SinkError, r"Another training is at work"),
+    ],
+)
+def test_what_costs_nothing_to_tell_is_told_before_pictures_are_read(
+    changes: dict[str, object],
+    kind: type[EdgeSegError],
+    message: str,
+    short_run: ShortRun,
+    tmp_path: Path,
+    two_classes: Path,
+    bad_labels: str,
+) -> None:
+    options = short_run(tmp_path / "run", data=f"folder:{two_classes}/train", val=bad_labels, **changes)
+    if "earlier" in message:
+        options.last.parent.mkdir()
+        options.last.touch()
+    other = owned_folder(options) if "Another" in message else nullcontext()
+
+    with other, pytest.raises(kind, match=message):
+        train_and_evaluate(options, bad_labels)
+
+
+def test_sets_are_read_once_by_the_first_process(
+    bad_labels: str, two_classes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = f"folder:{two_classes}/train"
+    read_sets(good, good)
+    read_sets(None, "drive:frames=2")
+    assert capsys.readouterr().err == "Reading the 8 pictures of train and their labels.\n"
+
+    with pytest.raises(DataError, match=r"test/labels/0\.png is damaged"):
+        read_sets(good, bad_labels)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    read_sets(bad_labels)
