@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
@@ -47,7 +47,7 @@ from edge_seg.training.folder import is_first_process, owned_folder
 from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
-from edge_seg.training.progress import RunBar
+from edge_seg.training.progress import EpochLines, RunBar
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
 from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, read_last
 from edge_seg.training.start import first_batches, origins, start_net
@@ -58,18 +58,6 @@ from edge_seg.types import Dataset
 VALIDATE_EVERY = 10
 MEETING = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What several machines need to find each other, in the environment."""
-
-
-class EpochLines(Callback):
-    """A plain line per epoch, for logs and pipes."""
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
-        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
-            values.pop("val_miou", None)  # what the last validation found, kept by Lightning
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 
 def train_and_evaluate(options: TrainOptions, test: str, tuning: Tuning | None = None) -> Scores | None:

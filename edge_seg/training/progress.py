@@ -1,13 +1,26 @@
-"""What a terminal shows of a training that is under way."""
+"""What is told of a training that is under way, on a terminal and elsewhere."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
 from rich.text import Text
+
+
+class EpochLines(Callback):
+    """A plain line per epoch, for logs and pipes."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        values = {name: f"{float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())}
+        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
+            values.pop("val_miou", None)  # what the last validation found, kept by Lightning
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {values}", file=sys.stderr, flush=True)
 
 
 class _Words(ProgressColumn):

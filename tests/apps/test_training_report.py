@@ -16,10 +16,10 @@ from edge_seg.types import VOID, Frame, SegClass
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 
-import edge_seg.train
 from edge_seg.apps.cli import app
 from edge_seg.apps.training_curves import LOSS, RATE, VAL, Curves, read_curves
 from edge_seg.apps.training_report import WIDTH_PX, draw_report, write_training_report
+from edge_seg.training.progress import EpochLines
 
 SIZE = "size=96x72"
 
@@ -62,15 +62,15 @@ def test_a_run_leaves_its_report(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_shows_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = edge_seg.train.EpochLines.on_train_epoch_end
+    told = EpochLines.on_train_epoch_end
 
-    def interrupt(self: edge_seg.train.EpochLines, trainer: object, pl_module: object) -> None:
+    def interrupt(self: EpochLines, trainer: object, pl_module: object) -> None:
         told(self, trainer, pl_module)  # type: ignore[arg-type]
         if trainer.current_epoch == 2:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(edge_seg.train.EpochLines, "on_train_epoch_end", interrupt)
+        patch.setattr(EpochLines, "on_train_epoch_end", interrupt)
         run(tmp_path, "--epochs", "10", "--val", f"drive:seed=9,frames=2,{SIZE}", code=None)
     first = read_curves(tmp_path)[LOSS]
     _, stderr = run(tmp_path, "--epochs", "10", "--val", f"drive:seed=9,frames=2,{SIZE}", "--resume")
