@@ -142,3 +142,5 @@ def test_libraries_that_are_no_packages_are_left_to_the_provider(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt")
     load_libraries(TENSORRT)
+
+    assert sys.modules.get("tensorrt") is None
