@@ -190,11 +190,7 @@ def _check_choices(precision: str, encoder_weights: str, freeze: str | None) -> 
 
 
 def _trained(arch: str) -> str:
-    """What gives a net of `arch` trained weights, to type.
-
-    >>> _trained("edge-seg-n"), _trained("edge-seg-l")
-    ('Give a trained net: --init edge-seg-n-fp32', 'Give a trained net: --init FILE.pt')
-    """
+    """What gives a net of `arch` trained weights, to type."""
     from edge_seg.models.encoders import is_encoder_name
     from edge_seg.weights import BUNDLED
 

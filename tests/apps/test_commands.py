@@ -147,6 +147,10 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
             "would keep weights of chance. Give a trained net: --init edge-seg-s-fp32",
         ),
         (
+            ["--data", "drive:frames=4", "--freeze", "encoder", "--arch", "edge-seg-l"],
+            "Give a trained net: --init FILE.pt",
+        ),
+        (
             ["--data", "drive:frames=4", "--freeze", "encoder", "--arch", "timm:resnet18"],
             "would keep weights of chance. Give the encoder's own weights: --encoder-weights published, or",
         ),
