@@ -19,11 +19,13 @@ from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
 from edge_seg.recipe import read_recipe
 from edge_seg.segmenter import open_segmenter
-from edge_seg.train import default_test, train_and_evaluate
+from edge_seg.train import default_test, train, train_and_evaluate
 from edge_seg.training.options import TrainOptions
 
 DRIVE = "drive:seed=1,frames=200"
 WITH_VAL = "val among the training pictures"
+WITH_TEACHER = "edge-seg-s as a teacher"
+WITH_START = "a start from drive frames, as many epochs of 400"
 WITHOUT: dict[str, dict[str, dict[str, Any]]] = {
     "the whole recipe": {},
     "drive frames": {"samples": {"drive_share": 0.0}},
@@ -47,6 +49,8 @@ INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
     "ClassMix, half": {"samples": {"mix": 0.5}},
     "no class above 3 times the lightest": {"loss": {"most_weight": 3.0}},
     WITH_VAL: {},
+    WITH_TEACHER: {},
+    WITH_START: {},
 }
 
 
@@ -104,19 +108,7 @@ def mious_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments
     folder: Path = arguments.out / f"{label}-{seed}"
     result = folder / "mious.json"
     if not result.is_file():
-        schedule = {**changes.get("schedule", {}), "epochs": arguments.epochs}
-        width, height = (int(side) for side in arguments.size.split("x"))
-        options = TrainOptions(
-            data=train_and_val(arguments.data, arguments.out) if name == WITH_VAL else arguments.data,
-            out=folder / "net.pt",
-            run_dir=folder,
-            arch=arguments.arch,
-            width=width,
-            height=height,
-            recipe=read_recipe(arguments.recipe, {**changes, "schedule": schedule}),
-            seed=seed,
-        )
-        options = dataclasses.replace(options, resume=options.last.is_file())
+        options = train_options(name, changes, seed, folder, arguments)
         scores = train_and_evaluate(options, arguments.test)
         assert scores is not None
         with open_segmenter(options.out) as segment:
@@ -124,6 +116,39 @@ def mious_of(name: str, changes: dict[str, dict[str, Any]], seed: int, arguments
         result.write_text(json.dumps([scores.miou, drive.miou]))
     mious: list[float] = json.loads(result.read_text())
     return mious
+
+
+def train_options(
+    name: str, changes: dict[str, dict[str, Any]], seed: int, folder: Path, arguments: argparse.Namespace
+) -> TrainOptions:
+    """The variant's training, which goes on where it was interrupted."""
+    schedule = {**changes.get("schedule", {}), "epochs": arguments.epochs}
+    width, height = (int(side) for side in arguments.size.split("x"))
+    options = TrainOptions(
+        data=train_and_val(arguments.data, arguments.out) if name == WITH_VAL else arguments.data,
+        out=folder / "net.pt",
+        run_dir=folder,
+        arch=arguments.arch,
+        width=width,
+        height=height,
+        recipe=read_recipe(arguments.recipe, {**changes, "schedule": schedule}),
+        seed=seed,
+        teacher=Path("edge-seg-s-fp32") if name == WITH_TEACHER else None,
+    )
+    if name == WITH_START:
+        options = dataclasses.replace(options, init=drive_start(options, arguments.epochs))
+    return dataclasses.replace(options, resume=options.last.is_file())
+
+
+def drive_start(options: TrainOptions, epochs: int) -> Path:
+    """A net of the same kind that has seen rendered frames alone, trained where it was not yet."""
+    folder = options.run_dir / "start"
+    recipe = read_recipe("quick", {"schedule": {"epochs": epochs}})
+    start = dataclasses.replace(options, data="drive:frames=400", out=folder / "net.pt", run_dir=folder, recipe=recipe)
+    start = dataclasses.replace(start, resume=start.last.is_file())
+    if not start.out.is_file():
+        train(start)
+    return start.out
 
 
 def train_and_val(data: str, folder: Path) -> str:
