@@ -79,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="480x360", help="rounded down to what the net's library takes")
     parser.add_argument("--export-size", help="where it is another; the recipe's last steps go by it")
     parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
+    parser.add_argument("--init", type=Path, help="a checkpoint of the same net, to go on from")
     parser.add_argument("--teacher", type=Path, help="such as edge-seg-s-fp32; of its logits alone")
     parser.add_argument("--exporter", default="torchscript", choices=("torchscript", "dynamo"), help="of torch.onnx")
     parser.add_argument("--threads", type=int, default=1)
@@ -121,6 +122,7 @@ def train_options(arguments: argparse.Namespace, folder: Path, divisor: int) -> 
         height=height,
         recipe=read_recipe(arguments.recipe, changes),
         precision=arguments.precision,
+        init=arguments.init,
         teacher=arguments.teacher,
         resume=arguments.resume and last.is_file(),
     )
