@@ -10,7 +10,7 @@ from edge_seg.apps.cmd_eval import scores_table
 from edge_seg.apps.fine_tuning import check_usage, prepare, summary, tuned_output
 from edge_seg.apps.sizes import parse_size
 from edge_seg.errors import SinkError, import_extra
-from edge_seg.files import check_path
+from edge_seg.files import check_path, same_file
 
 if TYPE_CHECKING:
     from edge_seg.recipe import Recipe
@@ -106,7 +106,7 @@ def train(
     check_usage(qat, init, {"--arch": arch, "--size": size}, {"--ranges": ranges, "--method": method})
     judged_on = test or _test_of(data)
     arch, size = arch or DEFAULT_ARCH, size or DEFAULT_SIZE
-    path = _output(out, arch) if qat is None else tuned_output(out, str(init))
+    path = _output(out, arch, (init, teacher)) if qat is None else tuned_output(out, str(init))
     width, height = parse_size(size)
     schedule = {"epochs": epochs, "batch": batch, "lr": lr}
     options = TrainOptions(
@@ -199,11 +199,16 @@ def _trained(arch: str) -> str:
     return f"Give a trained net: --init {f'{arch}-fp32' if f'{arch}-fp32' in BUNDLED else 'FILE.pt'}"
 
 
-def _output(out: Path | None, arch: str) -> Path:
-    """The checkpoint to write, beside which checkpoints and logs of the run go."""
-    if out is None:
-        label = arch.replace(":", "-")
-        return Path("runs") / label / f"{label}.pt"
-    if check_path(out, SinkError).suffix != ".pt" or out.is_dir():
-        raise typer.BadParameter(f"--out {out}: expected the name of a checkpoint, such as {out.with_suffix('.pt')}.")
-    return out
+def _output(out: Path | None, arch: str, models: tuple[Path | None, ...]) -> Path:
+    """The checkpoint to write, beside which checkpoints and logs of the run go; none of `models`, which it begins with.
+
+    >>> _output(None, "timm:resnet18", ()).name
+    'timm-resnet18.pt'
+    """
+    label = arch.replace(":", "-")
+    path = out or Path("runs") / label / f"{label}.pt"
+    if check_path(path, SinkError).suffix != ".pt" or path.is_dir():
+        raise typer.BadParameter(f"--out {path}: expected the name of a checkpoint, such as {path.with_suffix('.pt')}.")
+    if any(model is not None and same_file(path, model) for model in models):
+        raise typer.BadParameter(f"--out {path} would replace a model that the run begins with. Choose another name.")
+    return path

@@ -110,14 +110,15 @@ def _ranges(options: "TrainOptions", model: Path, path: Path | None) -> "Ranges"
     from edge_seg.apps.cmd_quantize import observe_data
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import read_ranges, write_ranges
-    from edge_seg.training.folder import owned_folder
+    from edge_seg.training.folder import is_first_process, owned_folder
 
     observed = options.run_dir / OBSERVED
     if path is not None or (options.resume and observed.is_file()):
         return read_ranges(path or observed, open_fp32(model))
     with owned_folder(options):
         found = observe_data(open_fp32(model), options.data, CALIBRATION_IMAGES)
-        write_ranges(observed, found)
+        if is_first_process():  # of another machine the folder may not be there
+            write_ranges(observed, found)
     return found
 
 

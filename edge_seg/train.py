@@ -1,21 +1,17 @@
 """Training on Lightning: a fixed schedule, resumable, ending in a checkpoint that carries its own spec."""
 
 import dataclasses
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from edge_seg.checkpoint import read_checkpoint, write_checkpoint
 from edge_seg.data import Drive, open_dataset
@@ -25,7 +21,7 @@ from edge_seg.errors import DataError
 from edge_seg.evaluate import Scores, check_classes, evaluate
 from edge_seg.files import write_whole
 from edge_seg.malloc import keep_freed_memory
-from edge_seg.models import SegmentationNet
+from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.net import TrainableNet
 from edge_seg.models.sync_norms import synchronise_norms
 from edge_seg.runners.contract import add_score
@@ -47,13 +43,14 @@ from edge_seg.training.folder import is_first_process, owned_folder
 from edge_seg.training.init_weights import InitReport
 from edge_seg.training.objective import Objective
 from edge_seg.training.options import TrainOptions
-from edge_seg.training.progress import EpochLines, RunBar
+from edge_seg.training.progress import EpochLines, RunBar, quiet
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
-from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, read_last
-from edge_seg.training.start import first_batches, origins, start_net
+from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, check_last, read_last
+from edge_seg.training.start import first_batches, origins, take_weights
 from edge_seg.training.task import SegmentationTask
 from edge_seg.training.tuning import Tuning
 from edge_seg.types import Dataset
+from edge_seg.weights import find_model
 
 VALIDATE_EVERY = 10
 MEETING = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -120,32 +117,49 @@ def train(options: TrainOptions, tuning: Tuning | None = None, *, test: str | No
     _check_processes(options)
     L.seed_everything(options.seed, verbose=False)
     dataset = open_dataset(options.data)
-    samples, pictures = open_training_set(dataset, options)
-    net, report = (tuning.net, None) if tuning else _initial_net(options, len(dataset.class_names), samples, pictures)
+    net = tuning.net if tuning else _new_net(options, len(dataset.class_names))
     val = validation_loader(dataset, options)
-    distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
-    task = _task(net, distiller, samples, pictures, options)
-    fixed = options.fixed() | (tuning.fixed if tuning else {}) | fixed_by_data(dataset.class_names, samples)
+    fixed = options.fixed() | (tuning.fixed if tuning else {})
     with owned_folder(options):
+        check_last(options)  # the last of what costs nothing to tell: now the pictures are read
+        samples, pictures = open_training_set(dataset, options)
+        report = None if tuning else _take_weights(net, samples, pictures, options)
+        distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
+        task = _task(net, distiller, samples, pictures, options)
+        fixed |= fixed_by_data(dataset.class_names, samples)
         saved = read_last(task, options, fixed)
         read_sets(test, options.val)
         run = _run(options, tuning, fixed, saved)
         _write_report(report, options)
-        with _quiet():
+        with quiet():
             trainer = _trainer(options, run)
-        sampler = epoch_sampler(samples, trainer, options)
-        if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
-            task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
-        else:
-            sampler.go_on_from(saved["global_step"] if saved else 0)
-            with _quiet():
-                loader = training_loader(samples, sampler, pictures, options)
-                trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
+        _fit(trainer, task, samples, pictures, val=val, saved=saved, options=options)
         if not trainer.is_global_zero:
             return None
         spec = _spec(dataset, options, run["origins"])
         _write(task, spec, pictures, options, tuning)
         return spec
+
+
+def _fit(
+    trainer: L.Trainer,
+    task: SegmentationTask,
+    samples: TrainingSet,
+    pictures: Pictures,
+    *,
+    val: DataLoader[tuple[Tensor, Tensor]] | None,
+    saved: dict[str, Any] | None,
+    options: TrainOptions,
+) -> None:
+    """Train `task` from where `saved` ends to the end of the schedule."""
+    sampler = epoch_sampler(samples, trainer, options)
+    if saved is not None and saved["global_step"] >= sampler.steps * options.recipe.schedule.epochs:
+        task.load_state_dict(saved["state_dict"])  # the averaged weights of a run that had only its end left
+        return
+    sampler.go_on_from(saved["global_step"] if saved else 0)
+    with quiet():
+        loader = training_loader(samples, sampler, pictures, options)
+        trainer.fit(task, loader, val, ckpt_path=options.last if saved else None, weights_only=True)
 
 
 def _write_report(report: InitReport | None, options: TrainOptions) -> None:
@@ -198,14 +212,21 @@ def _check_processes(options: TrainOptions) -> None:
         )
 
 
-def _initial_net(
-    options: TrainOptions, classes: int, samples: TrainingSet, pictures: Pictures
-) -> tuple[SegmentationNet, InitReport | None]:
-    """The net before its first step; that of a run to resume gets its weights later."""
+def _new_net(options: TrainOptions, classes: int) -> SegmentationNet:
+    """The net before it takes the weights of --init, whose file has to be there."""
+    if options.init is not None:
+        find_model(str(options.init))
+    return build_model(options.arch, classes, weights="random" if options.resume else options.encoder_weights)
+
+
+def _take_weights(
+    net: TrainableNet, samples: TrainingSet, pictures: Pictures, options: TrainOptions
+) -> InitReport | None:
+    """Give the net what it begins with; that of a run to resume gets its weights later."""
+    assert isinstance(net, SegmentationNet)  # which all are that no `tuning` brings
     weights, init = ("random", None) if options.resume else (options.encoder_weights, options.init)
-    batch = options.recipe.schedule.batch
-    batches = first_batches(samples, pictures, batch) if init else []
-    return start_net(options.arch, classes, batches, weights=weights, init=init, freeze=options.freeze)
+    batches = first_batches(samples, pictures, options.recipe.schedule.batch) if init else []
+    return take_weights(net, options.arch, batches, weights=weights, init=init, freeze=options.freeze)
 
 
 def _distiller(net: TrainableNet, classes: tuple[str, ...], options: TrainOptions) -> nn.Module | None:
@@ -262,23 +283,6 @@ def _trainer(options: TrainOptions, run: dict[str, Any]) -> L.Trainer:
         limit_val_batches=None if options.val else 0,
         log_every_n_steps=1,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back Lightning's advice on settings that are as they are on purpose, and its dependencies' deprecations."""
-    logs = {log: log.level for log in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
-    with warnings.catch_warnings():
-        for log in logs:
-            log.setLevel(logging.WARNING)
-        warnings.simplefilter("ignore", PossibleUserWarning)
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        warnings.filterwarnings("ignore", message=".*weights_only.*")
-        try:
-            yield
-        finally:
-            for log, level in logs.items():
-                log.setLevel(level)
 
 
 def _spec(dataset: Dataset, options: TrainOptions, owed: list[tuple[str, str]]) -> ModelSpec:

@@ -90,8 +90,9 @@ def _unknown_colour(path: Path, unknown: NDArray[np.bool_], rgb: cv2.typing.MatL
 def read_class_table(path: Path) -> ClassTable:
     """A table with a line for each class: name, red, green, blue, in this order or the name last.
 
-    Values are parted by commas, tabs or spaces; lines that start with # and a first line of titles, which holds no
-    digit, are left out. DataError with the line for anything else, and for a name or colour given twice.
+    Values are parted by commas, tabs or spaces; a name that holds such a mark, or a number beside the three, is put in
+    quotes. Lines that start with # and a first line of titles, which holds no digit, are left out. DataError with the
+    line for anything else, for a name given twice, and for a colour given twice unless both are of void.
     """
     classes: list[SegClass] = []
     void: dict[int, tuple[int, int, int]] = {}  # by row
@@ -102,26 +103,51 @@ def read_class_table(path: Path) -> ClassTable:
         if entry is None:
             if number == lines[0][0] and not re.search(r"\d", line):
                 continue
-            raise DataError(f"{path}, line {number}: expected a name and three numbers from 0 to 255, found {line!r}.")
-        if entry.name.lower() in VOID_NAMES:
-            void[len(classes) + len(void)] = entry.rgb
-            continue
-        if entry.name in (c.name for c in classes) or entry.rgb in (*(c.rgb for c in classes), *void.values()):
+            raise DataError(
+                f"{path}, line {number}: expected a name and three numbers from 0 to 255, found {line!r}. A name that "
+                'holds a comma or begins or ends with a number is put in quotes: "lane 1" 255 0 0'
+            )
+        is_void = entry.name.lower() in VOID_NAMES
+        if _is_given(entry, classes, [] if is_void else list(void.values())):
             raise DataError(f"{path}, line {number}: the name or the colour of {line!r} was given before.")
-        classes.append(entry)
+        if is_void:
+            void[len(classes) + len(void)] = entry.rgb
+        else:
+            classes.append(entry)
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise DataError(f"{path} names {len(classes)} classes; 1 to {MAX_CLASSES} are possible.")
     return ClassTable(path, tuple(classes), tuple(void.values()), tuple(void))
 
 
+def _is_given(entry: SegClass, classes: list[SegClass], colours: list[tuple[int, int, int]]) -> bool:
+    """True where a class has the entry's name or colour, or the colour is one of `colours`."""
+    return entry.rgb in colours or any(entry.name == c.name or entry.rgb == c.rgb for c in classes)
+
+
 def _parse_line(line: str) -> SegClass | None:
     """A class of 'name,r,g,b' or 'r g b name', None for anything else.
 
+    A number beside the three, such as a row's or an alpha, would make others of them the colour.
+
     >>> _parse_line("Traffic Light, 0, 64, 64"), _parse_line("64 0 128\\t\\tCar"), _parse_line("name,r,g,b")
     (SegClass(name='Traffic Light', rgb=(0, 64, 64)), SegClass(name='Car', rgb=(64, 0, 128)), None)
+    >>> _parse_line("road,128,64,128,1"), _parse_line("0,road,128,64,128"), _parse_line('"road, wet",128,64,128')
+    (None, None, SegClass(name='road, wet', rgb=(128, 64, 128)))
     """
     match = _NAME_FIRST.fullmatch(line.strip()) or _NAME_LAST.fullmatch(line.strip())
     if match is None:
         return None
     rgb = int(match["r"]), int(match["g"]), int(match["b"])
-    return SegClass(match["name"].strip("\"' "), rgb) if max(rgb) <= 255 else None
+    name = match["name"].strip("\"' ")
+    return SegClass(name, rgb) if name and max(rgb) <= 255 and not _holds_value(match) else None
+
+
+def _holds_value(match: re.Match[str]) -> bool:
+    """True where what stands for the name is more: several values, or a number as the three are parted."""
+    name, line = match["name"], match.string
+    if name[0] in "\"'" and name[-1] == name[0]:
+        return False
+    first = match.start("name") == 0
+    gap = line[match.end("name") : match.start("r")] if first else line[match.end("b") : match.start("name")]
+    beside = name.split()[-1 if first else 0]
+    return bool(re.search(r"[,;\t]", name)) or (beside.isdigit() and (beside == name or not gap.strip(" ")))

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_seg.data.class_table import read_class_table
 from edge_seg.errors import DataError
-from edge_seg.files import check_path, same_file
+from edge_seg.files import read_text, same_file
 from edge_seg.spec import join_licences
 from edge_seg.types import VOID, Dataset, Frame, SegClass, UInt8Array
 
@@ -90,10 +90,10 @@ def _open_set(uri: str, open_dataset: Callable[[str], Dataset], inside: tuple[Pa
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        found = tomllib.loads(check_path(path, DataError).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Expected a file such as:\n{EXAMPLE}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = tomllib.loads(read_text(path, DataError))
+    except DataError as error:
+        raise DataError(f"{error} Expected a file such as:\n{EXAMPLE}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(f"{path} is no TOML ({error}). Expected a file such as:\n{EXAMPLE}") from None
     sets = found.get("set", [])
     named = isinstance(found.get("classes"), str) and isinstance(sets, list) and len(sets) > 0

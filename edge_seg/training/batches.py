@@ -2,6 +2,7 @@
 
 import sys
 import zlib
+from collections.abc import Sequence
 
 import lightning as L
 from torch import Tensor
@@ -12,32 +13,56 @@ from edge_seg.data.checks import check_files, count_files
 from edge_seg.errors import DataError
 from edge_seg.evaluate import check_classes
 from edge_seg.recipe import Loss
-from edge_seg.training.folder import is_first_of_machine
+from edge_seg.training.folder import is_first_of_machine, is_first_process
 from edge_seg.training.objective import class_weights
 from edge_seg.training.options import TrainOptions
-from edge_seg.training.samples import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet, at_size
-from edge_seg.types import Dataset
+from edge_seg.training.samples import Drawn, EpochSampler, LabelledSet, Pictures, TrainingSet
+from edge_seg.types import Dataset, Frame
 
 
 def open_training_set(dataset: Dataset, options: TrainOptions) -> tuple[TrainingSet, Pictures]:
     """The samples and their pictures in memory; drive frames are rendered anew for every sample.
 
-    DataError for fewer samples than a batch has, and where the recipe's drive frames have other classes.
+    DataError, before a picture is read, for fewer samples than a batch has, and where the recipe's drive frames have
+    other classes; and where no pixel of the pictures has a class. Classes that none has are told on stderr.
     """
-    frames = [] if isinstance(dataset, Drive) else [at_size(f, *options.size) for f in dataset]
+    frames: Sequence[Frame] | Dataset = [] if isinstance(dataset, Drive) else dataset
     share, batch = options.recipe.samples.drive_share, options.recipe.schedule.batch
     if share and dataset.class_names != Drive.class_names:
         raise DataError(
             f"The recipe mixes in drive frames (drive_share {share:g}), which have CamVid's classes; those of "
             f"{dataset.name} are others. Type --drive-share 0."
         )
-    drive_count = len(dataset) if not frames else round(len(frames) * share / (1 - share))
+    drive_count = round(len(frames) * share / (1 - share)) if frames else len(dataset)
     if len(frames) + drive_count < batch:
         raise DataError(f"{dataset.name} gives {len(frames) + drive_count} samples, fewer than one batch of {batch}.")
+    _tell_reading(dataset)
     pictures = Pictures(frames, options.size)
     truths = list(pictures.truths.numpy())
     samples = TrainingSet(truths, options.recipe.samples, drive_count=drive_count, size=options.size, seed=options.seed)
+    if truths:
+        _check_labels(dataset, samples, options)
     return samples, pictures
+
+
+def _check_labels(dataset: Dataset, samples: TrainingSet, options: TrainOptions) -> None:
+    names = dataset.class_names
+    missing = [name for name, pixels in zip(names, samples.pixels.tolist(), strict=False) if not pixels]
+    scheme, _, location = options.data.partition(":")
+    has_void = samples.pixels.sum() < sum(truth.size for truth in samples.truths)
+    # 255 is void in a folder: of two classes in 0 and 255 all that is left is the first.
+    is_mask = scheme == "folder" and len(names) == 2 and has_void
+    hint = f" If 255 marks an object there, and not what is no class, type --data mask:{location}" if is_mask else ""
+    if len(missing) == len(names):
+        raise DataError(f"No pixel of {dataset.name} has a class: its labels are void throughout.{hint}")
+    if missing and is_first_process():
+        print(f"No pixel of {dataset.name} shows {', '.join(missing)}.{hint}", file=sys.stderr, flush=True)
+
+
+def _tell_reading(dataset: Dataset) -> None:
+    count = count_files(dataset)
+    if count and is_first_of_machine():
+        print(f"Reading the {count} pictures of {dataset.name} and their labels.", file=sys.stderr, flush=True)
 
 
 def fixed_by_data(class_names: tuple[str, ...], samples: TrainingSet) -> dict[str, object]:
@@ -91,7 +116,5 @@ def read_sets(*uris: str | None) -> None:
         return
     for uri in dict.fromkeys(uri for uri in uris if uri is not None):
         dataset = open_dataset(uri)
-        count = count_files(dataset)
-        if count:
-            print(f"Reading the {count} pictures of {dataset.name} and their labels.", file=sys.stderr, flush=True)
+        _tell_reading(dataset)
         check_files(dataset)

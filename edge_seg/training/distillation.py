@@ -12,7 +12,7 @@ from edge_seg.evaluate import check_classes
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.net import upsample_to
 from edge_seg.recipe import Distillation
-from edge_seg.training.init_weights import init_net
+from edge_seg.training.init_weights import InitReport, init_net
 from edge_seg.training.weight_files import read_weights
 
 Levels = tuple[Tensor, ...]
@@ -87,8 +87,8 @@ def soft_divergence(teacher: Tensor, student: Tensor, dim: int, temperature: flo
 def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Tensor], tuple[Tensor, Levels]], int]:
     """What the net of a checkpoint or an FP32 export answers to normalised images, and the width of its features.
 
-    DataError where it knows other classes, ModelError where the file does not tell what net it is of. A function, since
-    Lightning copies what a task holds for its average.
+    DataError where it knows other classes, ModelError where the file does not tell what net it is of or does not give
+    all of it. A function, since Lightning copies what a task holds for its average.
     """
     file = read_weights(path)
     if file.arch is None:
@@ -97,7 +97,7 @@ def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Te
         )
     check_classes(class_names, file.class_names, f"the teacher {path}")
     net = build_model(file.arch, len(class_names))
-    init_net(net, path, file.arch, ())
+    _check_whole(init_net(net, path, file.arch, ()), path, file.arch)
     net.eval().to(memory_format=torch.channels_last).requires_grad_(False)
 
     def teach(images: Tensor) -> tuple[Tensor, Levels]:
@@ -107,6 +107,17 @@ def open_teacher(path: Path, class_names: tuple[str, ...]) -> tuple[Callable[[Te
             return net.head(features[0]), features
 
     return teach, net.head.in_channels
+
+
+def _check_whole(report: InitReport, path: Path, arch: str) -> None:
+    """ModelError where something that a teacher's answers are made with is of chance: auxiliary heads are not."""
+    lacking = [name for name in report.missing if not name.startswith("aux_heads.")]
+    lacking += [tensor.name for tensor in report.reshaped]
+    if lacking:
+        raise ModelError(
+            f"The teacher {path} lacks {len(lacking)} of the {report.wanted} tensors of {arch}, the first "
+            f"{lacking[0]}: not every net comes whole out of an export. Give the checkpoint, .pt, of edge-seg train."
+        )
 
 
 def make_distiller(

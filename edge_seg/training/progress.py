@@ -1,11 +1,15 @@
 """What is told of a training that is under way, on a terminal and elsewhere."""
 
+import logging
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
 from rich.text import Text
@@ -77,3 +81,20 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(int(seconds // 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back Lightning's advice on settings that are as they are on purpose, and its dependencies' deprecations."""
+    logs = {log: log.level for log in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
+    with warnings.catch_warnings():
+        for log in logs:
+            log.setLevel(logging.WARNING)
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*weights_only.*")
+        try:
+            yield
+        finally:
+            for log, level in logs.items():
+                log.setLevel(level)

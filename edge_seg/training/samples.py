@@ -69,12 +69,13 @@ class Drawn:
 class Pictures:
     """Labelled pictures in memory, bytes on a CPU or a GPU: images [K, 3, H, W] BGR and truths [K, H, W]."""
 
-    def __init__(self, frames: Sequence[Frame], size: tuple[int, int]) -> None:
+    def __init__(self, frames: Sequence[Frame] | LabelledFrames, size: tuple[int, int]) -> None:
+        """Read `frames` one after the other, each made `size` (width, height): no more than one is held twice."""
         width, height = size
         self.images = torch.empty(len(frames), 3, height, width, dtype=torch.uint8)
         self.truths = torch.empty(len(frames), height, width, dtype=torch.uint8)
         for index, frame in enumerate(frames):
-            self.images[index], self.truths[index] = _tensors(frame)
+            self.images[index], self.truths[index] = _tensors(at_size(frame, width, height))
 
     def to(self, device: torch.device) -> "Pictures":
         """Move all pictures to a device."""

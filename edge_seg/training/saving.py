@@ -100,18 +100,24 @@ def _any_process(trainer: L.Trainer, asked: bool) -> bool:
     return bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
 
 
+def check_last(options: TrainOptions) -> None:
+    """DataError where a new run would replace the last checkpoint of another, and where there is none to resume."""
+    last = options.last
+    if last.is_file() and not options.resume:
+        raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out.")
+    if options.resume and not last.is_file():
+        raise DataError(f"There is no run to resume in {options.run_dir}. Leave out --resume, or give its --out.")
+
+
 def read_last(task: nn.Module, options: TrainOptions, now: Mapping[str, object]) -> dict[str, Any] | None:
     """The last checkpoint of the run to resume, or None for a new run; DataError where the two do not go together.
 
-    `now` is what they must have in common. Of the first weights it is what is given, since the checkpoint has them.
+    `check_last` has seen that it is there. `now` is what they must have in common; of the first weights it is what is
+    given, since the checkpoint has them.
     """
     last = options.last
     if not options.resume:
-        if last.is_file():
-            raise DataError(f"{last} is of an earlier run. Type --resume to go on with it, or choose another --out.")
         return None
-    if not last.is_file():
-        raise DataError(f"There is no run to resume in {options.run_dir}. Leave out --resume, or give its --out.")
     try:
         saved: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
         shapes = {name: tensor.shape for name, tensor in saved["state_dict"].items()}

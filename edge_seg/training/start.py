@@ -6,8 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from edge_seg.errors import DataError
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
+from edge_seg.models.encoders import is_encoder_name
 from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
 from edge_seg.training.init_weights import InitReport, init_net
 from edge_seg.training.samples import Pictures, TrainingSet
@@ -31,16 +33,50 @@ def start_net(
 ) -> tuple[SegmentationNet, InitReport | None]:
     """The net to train, and the report of the file `init` where one is given; its summary goes to stderr.
 
-    `batches` are normalised images [N, 3, H, W] of the training set, for the statistics of an unfolded net.
+    `batches` are normalised images [N, 3, H, W] of the training set, for the statistics of an unfolded net. DataError
+    as `take_weights` raises it.
     """
     net = build_model(arch, classes, weights=weights)
+    return net, take_weights(net, arch, batches, weights=weights, init=init, freeze=freeze)
+
+
+def take_weights(
+    net: SegmentationNet,
+    arch: str,
+    batches: Sequence[Tensor],
+    *,
+    weights: str = "random",
+    init: Path | None = None,
+    freeze: str | None = None,
+) -> InitReport | None:
+    """Load what fits of the file `init` into `net`, an `arch` with encoder `weights`, and freeze what `freeze` names.
+
+    The rest is as `start_net` says. DataError where weights of chance would be frozen that the file did not replace.
+    """
     report = None
     if init is not None:
         report = init_net(net, init, arch, batches)
         print(report.summary(), file=sys.stderr)
     if freeze == "encoder":
+        if report is not None and weights == "random":
+            _check_encoder(net, report, arch)
         net.freeze_encoder()
-    return net, report
+    return report
+
+
+def _check_encoder(net: SegmentationNet, report: InitReport, arch: str) -> None:
+    anew = {*report.missing, *(tensor.name for tensor in report.reshaped)}
+    encoder = {id(tensor) for part in net.encoder_parts() for tensor in part.parameters()}
+    named = [(name, tensor) for name, tensor in net.named_parameters() if id(tensor) in encoder]
+    lacking = [(name, tensor) for name, tensor in named if name in anew]
+    # What starts as zeros is a bias that the file's own network does without: it computes the same.
+    chance = [name for name, tensor in lacking if bool(tensor.any())]
+    if chance:
+        published = "add --encoder-weights published, " if is_encoder_name(arch) else ""
+        raise DataError(
+            f"--freeze encoder would keep weights of chance: {report.source} lacks {len(lacking)} of the encoder's "
+            f"{len(named)}, such as {chance[0]}. Give an --init of {arch}, {published}or leave out --freeze."
+        )
 
 
 def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[Tensor]:

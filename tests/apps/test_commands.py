@@ -134,6 +134,26 @@ def test_a_checkpoints_name_is_checked_before_training(name: str, tmp_path: Path
     assert "expected the name of a checkpoint" in " ".join(result.stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("option", ["--init", "--teacher"])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "of itself"])
+def test_a_checkpoint_that_would_replace_its_beginning_is_wrong_usage(
+    option: str, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightning")
+    monkeypatch.chdir(tmp_path)
+    out = Path("runs", "edge-seg-s", "edge-seg-s.pt")
+    out.parent.mkdir(parents=True)
+    out.write_bytes(b"weights")
+    (tmp_path / "link.pt").symlink_to(out)
+    arguments = ["train", "--data", "drive:frames=4", option, "link.pt", *(["--out", str(out)] if named else [])]
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "would replace a model that the run begins with. Choose another name." in said
+    assert out.read_bytes() == b"weights"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

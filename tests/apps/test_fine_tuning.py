@@ -14,6 +14,7 @@ pytest.importorskip("lightning")
 
 from edge_seg.apps.cli import app
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.training.tuning import Tuning
 
 DATA = ("--data", "drive:frames=8,size=96x72", "--test", "drive:seed=3,frames=2,size=96x72", "--workers", "0")
 SHORT = (*DATA, "--epochs", "1", "--batch", "4")
@@ -119,6 +120,23 @@ def test_what_cannot_be_tuned_is_told(
     assert done.exit_code == 1, done.output
     assert message in str(done.exception)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("rank", "written"), [("0", True), ("1", False)])
+def test_of_several_machines_the_first_writes_the_ranges_that_each_observes(
+    rank: str, written: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another machine the run's folder may not be there."""
+    given: list[Tuning | None] = []
+    monkeypatch.setattr("edge_seg.train.train_and_evaluate", lambda _, __, tuning: given.append(tuning))
+    monkeypatch.setenv("NODE_RANK", rank)
+    out = tmp_path / "run" / "net.onnx"
+    arguments = ["train", *SHORT, "--init", str(tiny_model), "--qat", "onnxruntime-x86", "--out", str(out)]
+    done = CliRunner().invoke(app, [*arguments, "--nodes", "2"])
+
+    assert done.exit_code == 0, done.output
+    assert (out.parent / "observed.json").is_file() == written
+    assert given[0] is not None and "ranges" in given[0].fixed
 
 
 def test_a_net_of_other_classes_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -125,6 +125,26 @@ def _colour_twice(root: Path) -> None:
     (root / "classes.csv").write_text(TABLE + "lorry,64,0,128\n")
 
 
+def _alpha(root: Path) -> None:
+    (root / "classes.csv").write_text(TABLE + "tree,1,2,3,255\n")
+
+
+def _row_number(root: Path) -> None:
+    (root / "classes.csv").write_text("row,name,r,g,b\n0,road,128,64,128\n1,car,64,0,128\n")
+
+
+def _no_name(root: Path) -> None:
+    (root / "classes.csv").write_text(TABLE + '"",1,2,3\n')
+
+
+def _void_after_its_colour(root: Path) -> None:
+    (root / "classes.csv").write_text(TABLE + "ignore,64,0,128\n")
+
+
+def _void_before_its_colour(root: Path) -> None:
+    (root / "classes.csv").write_text("road,128,64,128\nignore,64,0,128\ncar,64,0,128\n")
+
+
 def _bad_first_number(root: Path) -> None:
     (root / "classes.csv").write_text("other,0,0,300\nroad,128,64,128\ncar,64,0,128\n")
 
@@ -163,6 +183,11 @@ def _nothing(root: Path) -> None:
         ),
         (_bad_line, r"classes\.csv, line 5: expected a name and three numbers from 0 to 255, found 'tree 1 2'"),
         (_big_number, r"classes\.csv, line 5: expected a name and three numbers"),
+        (_alpha, r"classes\.csv, line 5: expected a name and three numbers .*, found 'tree,1,2,3,255'\. A name that"),
+        (_row_number, r"classes\.csv, line 2: expected a name and three numbers .*, found '0,road,128,64,128'"),
+        (_no_name, r"classes\.csv, line 5: expected a name and three numbers .*, found '\"\",1,2,3'"),
+        (_void_after_its_colour, r"line 5: the name or the colour of 'ignore,64,0,128' was given before"),
+        (_void_before_its_colour, r"line 3: the name or the colour of 'car,64,0,128' was given before"),
         (_colour_twice, r"line 5: the name or the colour of 'lorry,64,0,128' was given before"),
         (_bad_first_number, r"classes\.csv, line 1: expected a name and three numbers .*, found 'other,0,0,300'"),
         (_first_number_missing, r"classes\.csv, line 3: expected a name and three numbers .*, found 'other,0,0'"),
@@ -176,6 +201,43 @@ def test_what_is_wrong_with_a_folder_is_told(coloured: Path, damage: Callable[[P
 
     with pytest.raises(DataError, match=message):
         list(open_dataset(f"folder:{coloured}"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tree,1,2,3,255", "255,1,2,3,tree", "4,tree,1,2,3", "1,2,3,tree,4", "1,2,3,4", "1 2 3 4", "tree 1 2 3 255",
+        "4 tree 1 2 3 255", "255 1 2 3 tree", "tree\t1\t2\t3\t4", "tree; wet;1;2;3", "'' 1 2 3", "tree, wet,1,2,3",
+    ],
+)  # fmt: skip
+def test_a_line_of_more_than_a_name_and_a_colour_is_refused(tmp_path: Path, line: str) -> None:
+    """One of the numbers would be taken into the name, and the others for another colour."""
+    (tmp_path / "classes.csv").write_text(f"road,128,64,128\n{line}\n")
+
+    with pytest.raises(DataError, match=r"classes\.csv, line 2: expected a name and three numbers from 0 to 255"):
+        read_class_table(tmp_path / "classes.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('"tree, wet",1,2,3', "tree, wet"),
+        ("1;2;3;'tree; wet'", "tree; wet"),
+        ('"lane 1" 1 2 3', "lane 1"),
+        ("lane 1,1,2,3", "lane 1"),
+        ("lane 1\t1 2 3", "lane 1"),
+        ("1 2 3\t\t2 lanes", "2 lanes"),
+        ("1 2 3 lane 1", "lane 1"),
+        ("2 lanes 1 2 3", "2 lanes"),
+        ('"7",1,2,3', "7"),
+        ("Route66,1,2,3", "Route66"),
+    ],
+)
+def test_names_may_hold_marks_in_quotes_and_numbers_where_it_is_clear(tmp_path: Path, line: str, name: str) -> None:
+    (tmp_path / "classes.csv").write_text(f"road,128,64,128\n{line}\n")
+
+    found = read_class_table(tmp_path / "classes.csv").classes[1]
+    assert (found.name, found.rgb) == (name, (1, 2, 3))
 
 
 def test_a_palette_counts_as_its_colours(coloured: Path, make_png: Callable[..., bytes]) -> None:

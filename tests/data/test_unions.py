@@ -100,6 +100,23 @@ def test_a_union_may_hold_one_more_than_once(tmp_path: Path) -> None:
     assert len(open_dataset(write_union(tmp_path / "a.toml", inner, inner))) == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_union_may_start_with_the_mark_of_utf_8(tmp_path: Path, encoding: str) -> None:
+    """Some editors put it before the first line of every file."""
+    (tmp_path / "classes.csv").write_text("Sky,128,128,128\n")
+    text = 'classes = "classes.csv"\n[[set]]\ndata = "drive:seed=1,size=96x72,frames=2"\n'
+    (tmp_path / "a.toml").write_text(text, encoding=encoding)
+
+    assert len(open_dataset(f"union:{tmp_path}/a.toml")) == 2
+
+
+def test_a_union_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b'classes = "\xff"')
+
+    with pytest.raises(DataError, match=r"a\.toml is not UTF-8 text, at byte 11\. .* Expected a file such as"):
+        open_dataset(f"union:{tmp_path}/a.toml")
+
+
 def test_a_union_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.toml cannot be read: .*\. Expected a file such as"):
         open_dataset(f"union:{tmp_path}/nowhere.toml")

@@ -14,6 +14,7 @@ from edge_seg.errors import DataError, ModelError
 from edge_seg.export.to_onnx import to_onnx
 from edge_seg.models import build_model
 from edge_seg.recipe import Distillation, Recipe, Schedule
+from edge_seg.spec import CAMVID_CLASSES
 from edge_seg.train import train
 from edge_seg.training.distillation import Distiller, LogitsDistiller, make_distiller, open_teacher, soft_divergence
 from edge_seg.training.options import TrainOptions
@@ -93,6 +94,26 @@ def test_weights_alone_are_no_teacher(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="holds weights alone"):
         open_teacher(tmp_path / "theirs.pth", ("road", "rest"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "of another shape"])
+def test_a_teacher_that_is_not_whole_is_refused(damage: str, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """What the file does not give would answer by chance."""
+    found = torch.load(tiny_checkpoint, weights_only=True)
+    names = tuple(c.name for c in CAMVID_CLASSES)
+    for name in [name for name in found["state_dict"] if name.startswith("aux_heads.")]:
+        del found["state_dict"][name]
+    torch.save(found, tmp_path / "teacher.pt")
+    open_teacher(tmp_path / "teacher.pt", names)
+
+    if damage == "missing":
+        del found["state_dict"]["smooth4.0.weight"]
+    else:
+        found["state_dict"]["smooth4.0.weight"] = torch.zeros(1)
+    torch.save(found, tmp_path / "teacher.pt")
+    message = r"teacher\.pt lacks 1 of the \d+ tensors of edge-seg-n, the first smooth4\.0\.weight: .* checkpoint, \.pt"
+    with pytest.raises(ModelError, match=message):
+        open_teacher(tmp_path / "teacher.pt", names)
 
 
 def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data import open_dataset
 from edge_seg.data.checks import check_apart
-from edge_seg.errors import DataError, EdgeSegError, SinkError
+from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError
 from edge_seg.train import train, train_and_evaluate
 from edge_seg.training.batches import read_sets
 from edge_seg.training.folder import owned_folder
@@ -177,6 +177,11 @@ def bad_labels(two_classes: Path) -> str:
     [
         ({"devices": 3}, DataError, r"batch of 4 cannot be shared by 3 processes"),
         ({"resume": True}, DataError, r"There is no run to resume"),
+        ({"arch": "edge-seg-x"}, ModelError, r"Unknown model 'edge-seg-x'"),
+        ({"init": Path("nowhere.pt")}, ModelError, r"No model 'nowhere\.pt'"),
+        ({"teacher": Path("nowhere.pt")}, ModelError, r"No model 'nowhere\.pt'"),
+        ({"val": "drive:frames=2"}, DataError, r"Give a --val of the same classes, or none"),
+        ({"out": Path(__file__) / "net.pt"}, SinkError, r"cannot be written: .*Choose another --out"),
         ({}, DataError, r"last\.ckpt is of an earlier run"),
         ({}, SinkError, r"Another training is at work"),
     ],
@@ -190,7 +195,10 @@ def test_what_costs_nothing_to_tell_is_told_before_pictures_are_read(
     two_classes: Path,
     bad_labels: str,
 ) -> None:
-    options = short_run(tmp_path / "run", data=f"folder:{two_classes}/train", val=bad_labels, **changes)
+    for path in (two_classes / "train" / "labels").iterdir():
+        path.write_bytes(b"no picture")
+    given = {"data": f"folder:{two_classes}/train", "val": bad_labels} | changes
+    options = short_run(tmp_path / "run", **given)
     if "earlier" in message:
         options.last.parent.mkdir()
         options.last.touch()
@@ -198,6 +206,16 @@ def test_what_costs_nothing_to_tell_is_told_before_pictures_are_read(
 
     with other, pytest.raises(kind, match=message):
         train_and_evaluate(options, bad_labels)
+
+
+def test_a_training_tells_what_it_reads_each_set_once(
+    short_run: ShortRun, tmp_path: Path, two_classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, test = f"folder:{two_classes}/train", f"folder:{two_classes}/test"
+    train(short_run(tmp_path, data=data, val=test, epochs=1), test=test)
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Reading ")]
+    assert lines == [f"Reading the 8 pictures of {name} and their labels." for name in ("train", "test")]
 
 
 def test_sets_are_read_once_by_the_first_process(
