@@ -71,7 +71,7 @@ def prepare(
         return options, None
     check_calibration_data(options.data)
     _refuse_what_does_not_fit(options)
-    from edge_seg.calib.fine_tune import files_of, make_tuning
+    from edge_seg.calib.fine_tune import make_tuning
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import NAMES
     from edge_seg.data import open_dataset
@@ -87,13 +87,27 @@ def prepare(
     chosen = target_here() if target == "auto" else find_target(target)
     source = find_model(str(options.init))
     spec = check_contract(open_fp32(source), str(source))
-    if any(same_file(path, source) for path in files_of(options.out)):
-        raise typer.BadParameter(f"--out {options.out} would replace the model itself. Choose another name.")
+    _refuse_replacing(options, {"--init": source, "--ranges": ranges, "--teacher": options.teacher})
     dataset = open_dataset(options.data)
     check_classes(spec.class_names, dataset.class_names, dataset.name)
     open_test(options.data, test)  # refused now, not when the ranges have been observed
     own = replace(options, arch=spec.name, width=spec.width, height=spec.height, precision="fp32", init=None)
     return own, make_tuning(source, _ranges(own, source, ranges), chosen, method, options=own)
+
+
+def _refuse_replacing(options: "TrainOptions", read: Mapping[str, Path | None]) -> None:
+    """Wrong usage where the run would write over a file that it reads; those by option, None where not given."""
+    from edge_seg.calib.fine_tune import files_of
+    from edge_seg.weights import find_model
+
+    written = (*files_of(options.out), options.last)
+    for option, given in read.items():
+        path = find_model(str(given)) if option == "--teacher" and given is not None else given
+        for output in written:
+            if path is not None and same_file(output, path):
+                raise typer.BadParameter(
+                    f"--out {options.out}: {output} would replace the file of {option}. Give another --out."
+                )
 
 
 def _refuse_what_does_not_fit(options: "TrainOptions") -> None:

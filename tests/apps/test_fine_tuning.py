@@ -78,7 +78,7 @@ def test_ranges_are_read_from_a_file(tiny_model: Path, tmp_path: Path) -> None:
         ),
         (["--qat", "auto", "--init", "TINY", "--method", "median"], "--method median: expected min-max,"),
         (["--qat", "auto", "--init", "TINY", "--out", "a.pt"], "expected the name of an ONNX file, such as a.onnx"),
-        (["--qat", "auto", "--init", "TINY", "--out", "TINY"], "would replace the model itself"),
+        (["--qat", "auto", "--init", "TINY", "--out", "TINY"], "would replace the file of --init"),
         (
             ["--qat", "auto", "--init", "TINY", "--data", "camvid:X/test"],
             "chosen on test cannot be measured there",
@@ -93,6 +93,27 @@ def test_wrong_usage_is_told(options: list[str], message: str, tiny_model: Path,
 
     assert done.exit_code == 2
     assert message in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--ranges", "net.ranges.json"),
+        ("--teacher", "net.int8.onnx"),
+        ("--teacher", "net.onnx"),
+        ("--teacher", "last.ckpt"),
+    ],
+)
+def test_a_file_that_is_read_is_not_replaced(option: str, name: str, tiny_model: Path, tmp_path: Path) -> None:
+    given, out = tmp_path / name, tmp_path / "net.onnx"
+    given.write_text("of the user")
+    arguments = ["train", *SHORT, "--init", str(tiny_model), "--qat", "auto", "--out", str(out), option, str(given)]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "400", "TERM": "dumb"})
+
+    told = " ".join(done.output.replace("│", " ").split())
+    assert done.exit_code == 2
+    assert f"{given} would replace the file of {option}. Give another --out." in told
+    assert [path.name for path in tmp_path.iterdir()] == [name] and given.read_text() == "of the user"
 
 
 @pytest.mark.parametrize(
