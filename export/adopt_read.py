@@ -16,6 +16,9 @@ from edge_seg.spec import MAX_SIDE_PX
 LARGEST_BYTES = 2**31 - 1
 """Protobuf writes no longer file."""
 
+DYNAMIC = {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+"""Operators of a file whose scales follow from each picture: what `quantize_dynamic` of ONNX Runtime writes."""
+
 OPSET = 17
 """What newer graphs are brought back to where it can be done: the newest that TensorRT 8.5's parser reads."""
 
@@ -87,12 +90,18 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_operators(graph: onnx.GraphProto, path: Path) -> None:
-    """ModelError for operators outside the ONNX standard, and for branches and loops."""
+    """ModelError for operators outside the ONNX standard, for scales found while running, for branches and loops."""
     strange = sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain not in ("", "ai.onnx")})
     if strange:
         raise ModelError(
             f"{path} has operators that are not of the ONNX standard: {', '.join(strange)}. Give the file as it was "
             "exported, before a run-time optimised it."
+        )
+    dynamic = sorted({node.op_type for node in graph.node} & DYNAMIC)
+    if dynamic:
+        raise ModelError(
+            f"{path} was quantized so that it finds its scales while it runs ({', '.join(dynamic)}). Give the FP32 "
+            "file that it was made from."
         )
     nested = sorted({node.op_type for node in graph.node if any(a.HasField("g") or a.graphs for a in node.attribute)})
     if nested:

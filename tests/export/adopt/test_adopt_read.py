@@ -135,6 +135,11 @@ def use_operator_of_a_runtime(model: onnx.ModelProto) -> None:
     model.graph.node[1].domain = "com.microsoft"
 
 
+def quantize_while_running(model: onnx.ModelProto) -> None:
+    outputs = ["bytes", "scale", "zero"]
+    model.graph.node.insert(0, helper.make_node("DynamicQuantizeLinear", [model.graph.input[0].name], outputs))
+
+
 def use_branch(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("If", ["c"], ["d"], then_branch=model.graph, else_branch=model.graph))
 
@@ -142,6 +147,7 @@ def use_branch(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (quantize_while_running, r"finds its scales while it runs \(DynamicQuantizeLinear\)\. Give the FP32 file"),
         (use_operator_of_a_runtime, r"not of the ONNX standard: com\.microsoft\.Relu.*before a run-time optimised it"),
         (use_branch, r"has graphs inside If.*Export it by tracing"),
     ],
