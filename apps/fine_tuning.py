@@ -87,7 +87,8 @@ def prepare(
     chosen = target_here() if target == "auto" else find_target(target)
     source = find_model(str(options.init))
     spec = check_contract(open_fp32(source), str(source))
-    _refuse_replacing(options, {"--init": source, "--ranges": ranges, "--teacher": options.teacher})
+    teacher = None if options.teacher is None else find_model(str(options.teacher))
+    _refuse_replacing(options, {"--init": source, "--ranges": ranges, "--teacher": teacher})
     dataset = open_dataset(options.data)
     check_classes(spec.class_names, dataset.class_names, dataset.name)
     open_test(options.data, test)  # refused now, not when the ranges have been observed
@@ -98,12 +99,9 @@ def prepare(
 def _refuse_replacing(options: "TrainOptions", read: Mapping[str, Path | None]) -> None:
     """Wrong usage where the run would write over a file that it reads; those by option, None where not given."""
     from edge_seg.calib.fine_tune import files_of
-    from edge_seg.weights import find_model
 
-    written = (*files_of(options.out), options.last)
-    for option, given in read.items():
-        path = find_model(str(given)) if option == "--teacher" and given is not None else given
-        for output in written:
+    for option, path in read.items():
+        for output in (*files_of(options.out), options.last):
             if path is not None and same_file(output, path):
                 raise typer.BadParameter(
                     f"--out {options.out}: {output} would replace the file of {option}. Give another --out."

@@ -161,6 +161,32 @@ def test_an_export_is_finished_as_the_recipe_says(
     assert not torch.allclose(dirty.smooth4[1].running_var, finished.smooth4[1].running_var)
 
 
+def test_averages_are_judged_and_their_ends_are_the_nets(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+
+    arch, spec, net = read_checkpoint(tiny_checkpoint)
+    with torch.no_grad():
+        net.head.bias[3] += 1000  # all of it class 3, of which a quarter is enough
+    write_checkpoint(tmp_path / "last.pt", arch, spec, net)
+    data = ["drive:frames=8,size=96x72", "drive:seed=2,frames=3,size=96x72", "drive:seed=3,frames=2,size=96x72"]
+    words = [tiny_checkpoint, tmp_path / "last.pt", "--recipe", "quick", "--data", data[0], "--data", data[1]]
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    monkeypatch.setattr(sys, "argv", ["averaging.py", *map(str, words), "--beside", data[2]])
+    importlib.import_module("averaging").main()
+
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["0", "0.25", "0.5", "0.75", "1"]
+    for row, path in ((rows[0], tiny_checkpoint), (rows[-1], tmp_path / "last.pt")):
+        with open_segmenter(path, "torch") as segment:
+            expected = [evaluate(segment, open_dataset(uri)).miou for uri in data]
+        assert [float(row[place]) for place in (1, 2, 4)] == pytest.approx(expected, abs=1e-3)
+    assert rows[0][1:] != rows[1][1:] == rows[-1][1:]
+
+
 def test_pictures_have_a_row_for_each_share(
     tiny_export: Path,
     write_camvid: Callable[..., None],

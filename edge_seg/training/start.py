@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from edge_seg.errors import DataError
-from edge_seg.models import SegmentationNet, build_model
+from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
 from edge_seg.models.encoders import is_encoder_name
 from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
@@ -22,24 +22,6 @@ SETTLING_BATCHES = 4
 """Batches whose statistics an unfolded net starts with."""
 
 
-def start_net(
-    arch: str,
-    classes: int,
-    batches: Sequence[Tensor],
-    *,
-    weights: str = "random",
-    init: Path | None = None,
-    freeze: str | None = None,
-) -> tuple[SegmentationNet, InitReport | None]:
-    """The net to train, and the report of the file `init` where one is given; its summary goes to stderr.
-
-    `batches` are normalised images [N, 3, H, W] of the training set, for the statistics of an unfolded net. DataError
-    as `take_weights` raises it.
-    """
-    net = build_model(arch, classes, weights=weights)
-    return net, take_weights(net, arch, batches, weights=weights, init=init, freeze=freeze)
-
-
 def take_weights(
     net: SegmentationNet,
     arch: str,
@@ -51,7 +33,9 @@ def take_weights(
 ) -> InitReport | None:
     """Load what fits of the file `init` into `net`, an `arch` with encoder `weights`, and freeze what `freeze` names.
 
-    The rest is as `start_net` says. DataError where weights of chance would be frozen that the file did not replace.
+    Returns the report of the file where one is given; its summary goes to stderr. `batches` are normalised images
+    [N, 3, H, W] of the training set, for the statistics of an unfolded net. DataError where weights of chance would be
+    frozen that the file did not replace.
     """
     report = None
     if init is not None:

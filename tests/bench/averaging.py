@@ -2,7 +2,6 @@
 
     python tests/bench/averaging.py edge-seg-s-before.onnx runs/s/edge-seg-s.pt --recipe runs/s/recipe.toml --seed 5 \
         --data camvid:CamVid --data camvid:CamVid/val --beside drive:seed=2,frames=200
-    python tests/bench/averaging.py ... --write edge-seg-s.pt --share 0.75
 
 The first weights are what the training began with by `--init`, the last are its checkpoint (Wortsman et al., Robust
 fine-tuning of zero-shot models, 2022). Recipe and seed are those of the training: they make the samples that an export
@@ -13,7 +12,6 @@ first of them the training set: neither test nor val alone. `--beside` is judged
 
 import argparse
 import copy
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -21,15 +19,15 @@ from finishing import SHARES, epoch, judge, together
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from edge_seg.checkpoint import read_checkpoint, write_checkpoint
+from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data import open_dataset
-from edge_seg.models import SegmentationNet
+from edge_seg.models import SegmentationNet, build_model
 from edge_seg.recipe import Recipe, read_recipe
 from edge_seg.training.batches import open_training_set
-from edge_seg.training.finish import use_clean_statistics
+from edge_seg.training.finish import finish_net
 from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Pictures, TrainingSet
-from edge_seg.training.start import first_batches, start_net
+from edge_seg.training.start import first_batches, take_weights
 from edge_seg.weights import find_model
 
 
@@ -42,17 +40,14 @@ def main() -> None:
     told = TrainOptions(data=options.data[0], out=Path("none.pt"), run_dir=Path("none"), recipe=recipe, **size)
     samples, pictures = open_training_set(sets[0], told)
     batches = first_batches(samples, pictures, recipe.schedule.batch)
-    first, _ = start_net(arch, last.classes, batches, init=find_model(options.first))
-    nets = {share: average(first, last, share, samples, pictures, recipe) for share in options.share or SHARES}
-    if options.write is not None:
-        (net,) = nets.values()
-        write_checkpoint(options.write, arch, dataclasses.replace(spec, scores={}), net)
-        return
+    first = build_model(arch, last.classes)
+    take_weights(first, arch, batches, init=find_model(options.first))
     beside = [open_dataset(uri) for uri in options.beside]
     print(f"| share of the last | {' | '.join([s.name for s in sets] + ['all together'] + options.beside)} |")
     print(f"|---|{'---|' * (len(sets) + 1 + len(beside))}")
-    for share, net in nets.items():
-        found = [judge(net.eval(), dataset, [torch.zeros(())])[0] for dataset in [*sets, *beside]]
+    for share in SHARES:
+        net = average(first, last, share, samples, pictures, recipe)
+        found = [judge(net, dataset, [torch.zeros(())])[0] for dataset in [*sets, *beside]]
         found.insert(len(sets), together(found[: len(sets)]))
         print(f"| {share:g} | {' | '.join(f'{matrix.miou():.4f}' for matrix in found)} |", flush=True)
 
@@ -65,13 +60,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--beside", action="append", default=[])
     parser.add_argument("--recipe", default="camvid")
-    parser.add_argument("--seed", type=int, default=TrainOptions.seed)
-    parser.add_argument("--share", type=float, action="append", help="of the last weights; may be given several times")
-    parser.add_argument("--write", type=Path, help="a checkpoint of the average by the one --share")
-    arguments = parser.parse_args()
-    if arguments.write is not None and len(arguments.share or ()) != 1:
-        parser.error("--write takes one --share.")
-    return arguments
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
 def average(
@@ -84,7 +74,7 @@ def average(
 ) -> SegmentationNet:
     """`first` moved `share` of the way to `last`, with statistics of its own; either end as it is."""
     if share in (0.0, 1.0):
-        return copy.deepcopy(last if share else first)
+        return copy.deepcopy(last if share else first).eval()
     net = copy.deepcopy(first)
     ends: list[dict[str, Tensor]] = [first.state_dict(), last.state_dict()]
     floats = [name for name, tensor in ends[0].items() if tensor.is_floating_point()]
@@ -92,8 +82,7 @@ def average(
     net.load_state_dict(moved, strict=False)
     with torch.no_grad():
         update_bn(epoch(samples, pictures, recipe.schedule.batch), net)
-    if recipe.schedule.clean_statistics:
-        use_clean_statistics(net, pictures.images, recipe.schedule.clean_statistics)
+    finish_net(net, pictures.images, None, recipe)
     return net.eval()
 
 

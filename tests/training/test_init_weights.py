@@ -16,10 +16,11 @@ from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.deploy import normalise
 from edge_seg.spec import CAMVID_CLASSES, ModelSpec
 from edge_seg.training.init_weights import init_net
-from edge_seg.training.start import start_net, take_weights
+from edge_seg.training.start import take_weights
 from edge_seg.training.weight_files import read_weights
 
 N = "edge-seg-n"
+RESNET = "torchvision:resnet18"
 SPEC = ModelSpec(N, CAMVID_CLASSES, 96, 72, "CamVid train", licence="for research")
 
 
@@ -182,7 +183,8 @@ def test_a_missing_file_is_told() -> None:
 def test_a_start_tells_what_was_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write(tmp_path / "first.pt", perturbed())
 
-    net, report = start_net(N, 11, [], init=first, freeze="encoder")
+    net = build_model(N, 11)
+    report = take_weights(net, N, [], init=first, freeze="encoder")
 
     assert report is not None
     assert capsys.readouterr().err == f"{report.summary()}\n"
@@ -192,24 +194,25 @@ def test_a_start_tells_what_was_taken(tmp_path: Path, capsys: pytest.CaptureFixt
 def resnet(path: Path) -> SegmentationNet:
     """A net of resnet18 whose weights of chance lie in `path` too."""
     pytest.importorskip("torchvision")
-    net = perturbed("torchvision:resnet18")
-    write(path, net, "torchvision:resnet18")
+    net = perturbed(RESNET)
+    write(path, net, RESNET)
     return net
 
 
 def test_an_encoder_of_chance_is_not_frozen(tmp_path: Path) -> None:
     """A decoder fits many nets: what starts anew would be kept."""
     resnet(tmp_path / "resnet.pt")
-    start = {"init": Path("edge-seg-s-fp32"), "freeze": "encoder"}
+    net, other = build_model(RESNET, 11), Path("edge-seg-s-fp32")
 
     with pytest.raises(
         DataError,
         match=r"weights of chance: edge-seg-s-fp32 lacks 61 of the encoder's 61, such as encoder\.conv1\.weight\. "
         r"Give an --init of torchvision:resnet18, add --encoder-weights published, or leave out --freeze\.",
     ):
-        start_net("torchvision:resnet18", 11, [], **start)  # type: ignore[arg-type]
-    assert start_net("torchvision:resnet18", 11, [], init=start["init"])[1] is not None  # type: ignore[arg-type]
-    net, _ = start_net("torchvision:resnet18", 11, [], init=tmp_path / "resnet.pt", freeze="encoder")
+        take_weights(net, RESNET, [], init=other, freeze="encoder")
+    assert not net.encoder_frozen
+    assert take_weights(net, RESNET, [], init=other) is not None
+    take_weights(net, RESNET, [], init=tmp_path / "resnet.pt", freeze="encoder")
     assert net.encoder_frozen
 
 
@@ -221,14 +224,14 @@ def test_an_encoder_of_another_width_is_not_frozen(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"narrow\.pth lacks 1 of .* stem\.0\.0\.weight\. Give an --init of edge-seg-n, or"
     ):
-        start_net(N, 11, [], init=tmp_path / "narrow.pth", freeze="encoder")
+        take_weights(build_model(N, 11), N, [], init=tmp_path / "narrow.pth", freeze="encoder")
 
 
 def test_published_weights_are_frozen_whatever_the_file_lacks(tmp_path: Path) -> None:
     """They stay where the file has none; here a net's own weights stand for them."""
     net = resnet(tmp_path / "resnet.pt")
 
-    take_weights(net, "torchvision:resnet18", [], weights="published", init=Path("edge-seg-s-fp32"), freeze="encoder")
+    take_weights(net, RESNET, [], weights="published", init=Path("edge-seg-s-fp32"), freeze="encoder")
 
     assert net.encoder_frozen
 
@@ -238,7 +241,8 @@ def test_a_classifiers_encoder_is_frozen(tmp_path: Path) -> None:
     torchvision = pytest.importorskip("torchvision")
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet.pth")
 
-    net, report = start_net("torchvision:resnet18", 11, [], init=tmp_path / "resnet.pth", freeze="encoder")
+    net = build_model(RESNET, 11)
+    report = take_weights(net, RESNET, [], init=tmp_path / "resnet.pth", freeze="encoder")
 
     assert report is not None and "encoder.conv1.bias" in report.missing
     assert net.encoder_frozen
