@@ -38,9 +38,12 @@ def without_paths(report: str, data: str, out: Path) -> str:
 
     >>> without_paths("--data camvid:/a/b/test --out /c/d", "camvid:/a/b/test", Path("/c/d"))
     '--data camvid:CamVid/test --out profile'
+    >>> without_paths("<span>--out</span> <span>/c/d</span>", "camvid:/a/b/test", Path("/c/d"))
+    '<span>--out</span> <span>profile</span>'
     """
     folder = data.rpartition("/")[0]
-    return report.replace(f"{folder}/", "camvid:CamVid/").replace(f"--out {out}", "--out profile")
+    report = report.replace(f"{folder}/", "camvid:CamVid/").replace(f"--out {out}", "--out profile")
+    return report.replace(f">{out}<", ">profile<")
 
 
 def section_of(report: str) -> str:
