@@ -35,7 +35,10 @@ def adopt(
     layout: Annotated[str, typer.Option(help="Layout of the net's input: nchw or nhwc.")] = "nchw",
     size: Annotated[str | None, typer.Option(help="Input size, WxH, of a net that leaves it open.")] = None,
     output: Annotated[str | None, typer.Option(help="Name of the output to take; the first where not given.")] = None,
-    threshold: Annotated[float, typer.Option(help="Of one sigmoid: probability above which a pixel is class 1.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of one sigmoid: probability above which a pixel is class 1.", show_default="0.5"),
+    ] = None,
     fold: Annotated[
         bool, typer.Option("--fold", help="Pad the picture with grey, not its mean: a little faster.")
     ] = False,

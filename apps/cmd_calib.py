@@ -65,7 +65,9 @@ def images(
 def observe(
     model: Annotated[str, typer.Argument(help="Bundled name or path of an FP32 ONNX.")],
     *,
-    out: Annotated[Path, typer.Option(help="Ranges to write (.json).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Ranges to write (.json); MODEL's name with .ranges.json if not given.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Data set: camvid:PATH takes its train images.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="Instead: the set that edge-seg calib images wrote.")] = None,
     images: Annotated[
@@ -81,21 +83,34 @@ def observe(
     if (data is None) == (manifest is None):
         raise typer.BadParameter("Give either --data or --manifest.")
     count = image_count(images, manifest)
-    _check_manifest(out)
     if data is not None:
         check_calibration_data(data)
-    if manifest is not None and same_file(out, manifest):
-        raise typer.BadParameter(f"--out {out} is the manifest itself. Choose another name.")
     source = find_model(model)
-    ranges = (
-        observe_data(open_fp32(source), data, count) if data is not None else _observe_manifest(source, manifest or out)
-    )
-    write_ranges(out, ranges)
+    path = _ranges_path(out, source)
+    if manifest is not None and same_file(path, manifest):
+        raise typer.BadParameter(f"--out {path} is the manifest itself. Choose another name.")
+    if data is not None:
+        ranges = observe_data(open_fp32(source), data, count)
+    else:
+        assert manifest is not None
+        ranges = _observe_manifest(source, manifest)
+    write_ranges(path, ranges)
     print(
-        f"{out}: ranges of {len(ranges.tensors)} tensors over {ranges.images} images. Next: edge-seg quantize {model} "
-        f"--ranges {out}",
+        f"{path}: ranges of {len(ranges.tensors)} tensors over {ranges.images} images. Next: edge-seg quantize {model} "
+        f"--ranges {path}",
         file=sys.stderr,
     )
+
+
+def _ranges_path(out: Path | None, source: Path) -> Path:
+    """The ranges file to write; without a name of the user's own nothing is replaced."""
+    from edge_seg.weights import place_beside
+
+    path = out or place_beside(source).with_suffix(".ranges.json")
+    _check_manifest(path)
+    if out is None and path.exists():  # such as those that a fine-tuned net was trained with
+        raise typer.BadParameter(f"{path} is there already. To replace it: --out {path}")
+    return path
 
 
 def _check_model(model: str | None) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edge_seg.apps.calibration_data import check_calibration_data
-from edge_seg.files import errors_of, same_file, write_whole, written_whole
+from edge_seg.files import same_file, write_together
 
 if TYPE_CHECKING:
     import onnx
@@ -177,39 +176,9 @@ def _write_chosen(ladder: "Ladder", out: Path) -> list[Path]:
         ranges, rung = files_beside(out)
         files |= {ranges: ladder.ranges.to_json().encode(), rung: ladder.chosen.rung.to_toml().encode()}
     stale = stale_beside(out, kept=list(files))
-    _write_together(files)
+    write_together(files)
     warn_of_stale(stale, out)
     return list(files)
-
-
-def _write_together(files: dict[Path, bytes]) -> None:
-    """Write each to a temporary name, and rename them when all are written, the first of `files` last.
-
-    Where one cannot be renamed, such as another user's in a shared folder, those that were are put back.
-    """
-    before = {path: _content(path) for path in files}
-    try:
-        with ExitStack() as stack:
-            for path, content in files.items():  # a stack ends with what it began with
-                temporary = stack.enter_context(written_whole(path))
-                with errors_of(path):
-                    temporary.write_bytes(content)
-    except BaseException:
-        _put_back(before)
-        raise
-
-
-def _put_back(before: dict[Path, bytes | None]) -> None:
-    for path, content in before.items():
-        if content is None:
-            path.resolve().unlink(missing_ok=True)
-        elif _content(path) != content:
-            write_whole(path, content)
-
-
-def _content(path: Path) -> bytes | None:
-    with errors_of(path):
-        return path.read_bytes() if path.is_file() else None
 
 
 def stale_beside(out: Path, kept: Sequence[Path]) -> list[Path]:

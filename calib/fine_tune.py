@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from edge_seg.calib.qat import GraphNet, QuantizedNet, untied
-from edge_seg.calib.quantize import check_int8, method_for, open_fp32, to_int8, write_int8
-from edge_seg.calib.ranges import Ranges, hash_of, write_ranges
+from edge_seg.calib.quantize import check_int8, int8_graph, method_for, open_fp32, to_int8
+from edge_seg.calib.ranges import Ranges, hash_of
 from edge_seg.calib.rung import Rung
 from edge_seg.calib.torch_graph import TorchGraph
 from edge_seg.data.drive import Drive
 from edge_seg.errors import ModelError
 from edge_seg.export.target import Target
-from edge_seg.files import write_whole
+from edge_seg.files import write_together
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import check_contract, write_spec
 from edge_seg.spec import ModelSpec
@@ -79,15 +79,20 @@ def write_files(
 ) -> None:
     """Write `model` with the weights of `net` and `spec` inside, the ranges that it trained with, and the INT8 file.
 
-    Of the ranges only those by `method` are kept: the others were never trained with.
+    Of the ranges only those by `method` are kept: the others were never trained with. All three are written or none.
     """
     tuned = net.write_weights(model)
     write_spec(tuned, spec)
     kept = {name: {way: found[way] for way in _ways(method)} for name, found in ranges.tensors.items()}
     tuned_ranges = replace(ranges, model=hash_of(tuned), tensors=kept)
-    write_whole(files.fp32, tuned.SerializeToString())
-    write_ranges(files.ranges, tuned_ranges)
-    write_int8(files.fp32, files.int8, tuned_ranges, Rung(net.target.name, method))
+    quantized = int8_graph(tuned, tuned_ranges, Rung(net.target.name, method))
+    write_together(
+        {
+            files.fp32: tuned.SerializeToString(),
+            files.ranges: tuned_ranges.to_json().encode(),
+            files.int8: quantized.SerializeToString(),
+        }
+    )
 
 
 def _ways(method: str) -> tuple[str, ...]:

@@ -60,18 +60,27 @@ def quantize(
 def write_int8(model_path: Path, out: Path, ranges: Ranges, rung: Rung) -> ModelSpec:
     """Write the INT8 file of an FP32 ONNX, its ranges and a rung to `out`, without any data; return its spec.
 
+    DataError and ModelError as `int8_graph`.
+    """
+    quantized = int8_graph(open_fp32(model_path), ranges, rung)
+    write_whole(out, quantized.SerializeToString())
+    return check_contract(quantized, out.name)
+
+
+def int8_graph(model: onnx.ModelProto, ranges: Ranges, rung: Rung) -> onnx.ModelProto:
+    """The INT8 graph of an FP32 one of `open_fp32`, its ranges and a rung.
+
     DataError for a rung that cannot be written without its pictures; ModelError where nothing would be in 8 bits.
     """
     check_replayable(rung)
-    graph, target = float_graph(open_fp32(model_path), rung), find_target(rung.target)
+    graph, target = float_graph(model, rung), find_target(rung.target)
     chosen = ranges_of(ranges, rung)
     quantized = to_int8(graph, chosen, target, floats=frozenset(rung.floats))
     check_int8(quantized, target)
     if rung.float_type == "fp16":  # by the widest ranges: those that a training kept may be of one method alone
         widest = {name: found.get("min-max", chosen[name]) for name, found in ranges.tensors.items()}
         quantized = to_fp16(quantized, widest)
-    write_whole(out, quantized.SerializeToString())
-    return check_contract(quantized, out.name)
+    return quantized
 
 
 def check_replayable(rung: Rung) -> None:

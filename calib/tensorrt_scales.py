@@ -23,7 +23,7 @@ from edge_seg.export.float_ends import use_float_ends
 from edge_seg.export.graph import LAYOUT, Graph, text_of
 from edge_seg.export.lint import find_goal, lint
 from edge_seg.export.target import find_target
-from edge_seg.files import write_whole
+from edge_seg.files import write_together
 from edge_seg.spec import ModelSpec
 
 METHODS = {
@@ -72,9 +72,8 @@ def write_cache(
     spans = read_ranges(ranges_path, model).chosen(symmetric)
     graph = to_tensorrt(model, version)
     cache = make_cache(graph, spans, version, algorithm)
-    if onnx_out is not None:
-        write_whole(onnx_out, graph.SerializeToString())
-    write_whole(out, cache.to_text().encode())
+    beside = {} if onnx_out is None else {onnx_out: graph.SerializeToString()}
+    write_together({out: cache.to_text().encode()} | beside)
     return cache
 
 

@@ -5,7 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge_seg.errors import EdgeSegError, SinkError
@@ -117,6 +117,36 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; SinkError where it cannot be written."""
     with written_whole(path) as temporary, errors_of(path):
         temporary.write_bytes(content)
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """Write each to a temporary name, and rename them when all are written, the first of `files` last.
+
+    Where one cannot be renamed, such as another user's in a shared folder, those that were are put back.
+    """
+    before = {path: _content(path) for path in files}
+    try:
+        with ExitStack() as stack:
+            for path, content in files.items():  # a stack ends with what it began with
+                temporary = stack.enter_context(written_whole(path))
+                with errors_of(path):
+                    temporary.write_bytes(content)
+    except BaseException:
+        _put_back(before)
+        raise
+
+
+def _put_back(before: dict[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        if content is None:
+            path.resolve().unlink(missing_ok=True)
+        elif _content(path) != content:
+            write_whole(path, content)
+
+
+def _content(path: Path) -> bytes | None:
+    with errors_of(path):
+        return path.read_bytes() if path.is_file() else None
 
 
 @contextmanager

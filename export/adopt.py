@@ -37,7 +37,7 @@ class AdoptOptions:
 
     `layout` is that of its input, "nchw" or "nhwc"; `size` (width, height) is needed where the file leaves it open;
     `output` names one of several, else it is the first; `threshold` is the probability above which a pixel is of the
-    second class, for nets of one sigmoid. `fold`: see `export.adopt_input`.
+    second class, for nets of one sigmoid alone, and 0.5 where it is None. `fold`: see `export.adopt_input`.
     """
 
     table: ClassTable
@@ -45,7 +45,7 @@ class AdoptOptions:
     layout: str = "nchw"
     size: Size | None = None
     output: str | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     fold: bool = False
     name: str | None = None
     dataset: str = "unknown"
@@ -80,7 +80,7 @@ def adopt(model_path: Path, out: Path, options: AdoptOptions) -> Adopted:
     where more than 0.1 % of the pixels differ.
     """
     options.normalisation.check()
-    if not 0 < options.threshold < 1:
+    if options.threshold is not None and not 0 < options.threshold < 1:
         raise ModelError(f"The threshold {options.threshold} is no probability between 0 and 1. Type --threshold 0.5.")
     original = read_foreign(model_path)
     picture = find_picture(original, model_path, layout=options.layout, size=options.size)

@@ -21,6 +21,9 @@ from edge_seg.types import UInt8Array
 Size = tuple[int, int]
 """Width and height in pixels, in this order."""
 
+HALF = 0.5
+"""The probability above which a pixel is of class 1, where none is given."""
+
 LINEAR = ("Resize", "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast", "Slice")
 """Operators that leave a probability one, or a mean of some."""
 
@@ -39,7 +42,7 @@ class Head:
     axis: int | None
     height: int
     width: int
-    threshold: float = 0.5
+    threshold: float = HALF
     half: bool = False
 
     def limit(self) -> float:
@@ -54,12 +57,12 @@ class Head:
 
 
 def find_head(
-    model: onnx.ModelProto, tensor: str, found: NDArray[Any], table: ClassTable, *, size: Size, threshold: float
+    model: onnx.ModelProto, tensor: str, found: NDArray[Any], table: ClassTable, *, size: Size, threshold: float | None
 ) -> Head:
     """What the array `found`, that the net gave for a picture of `size` (width, height), holds.
 
     ModelError unless it is [N, C, h, w] or [N, h, w, C] with a channel for each class, or with one channel (whose axis
-    may be missing) of whole numbers or, for two classes, of a sigmoid.
+    may be missing) of whole numbers or, for two classes, of a sigmoid; and for a `threshold` without such a sigmoid.
     """
     classes, shape = len(table.classes), found.shape
     whole = found.dtype.kind in "iub"
@@ -70,8 +73,17 @@ def find_head(
         if channels in wanted and _same_aspect((width, height), size):
             one = "probability" if _is_probability(Graph(model), tensor) else "logit"
             kind = "labels" if whole else "logits" if channels > 1 else one
-            return Head(tensor, kind, axis, height, width, threshold, half=found.dtype == np.float16)
+            _check_threshold(threshold, tensor, kind)
+            return Head(tensor, kind, axis, height, width, threshold or HALF, half=found.dtype == np.float16)
     raise ModelError(_other_output(tensor, found, table, size))
+
+
+def _check_threshold(threshold: float | None, tensor: str, kind: str) -> None:
+    if threshold is not None and kind in ("logits", "labels"):
+        raise ModelError(
+            f"The threshold {threshold} is for one sigmoid of two classes, and the output {tensor!r} holds {kind}. "
+            "Leave --threshold out."
+        )
 
 
 def _same_aspect(own: Size, size: Size) -> bool:

@@ -119,6 +119,12 @@ RULES = (
         TRT,
     ),
     Rule(
+        *("quantized-type", "refused", tensorrt.quantized_type),
+        "Q and DQ of int8; float8e4m3fn and int4 from TensorRT 10, float4e2m1 from 10.8",
+        WRITE,
+        TRT,
+    ),
+    Rule(
         *("weight-zero-point", "refused", tensorrt.weight_zero_point),
         "int8 weights with zero point 0",
         WRITE,

@@ -16,6 +16,7 @@ from edge_seg.export.graph import (
     multiplications,
     name_of,
     params_of,
+    type_name,
     weight_source,
 )
 from edge_seg.export.lint_rules import Goal, Hit, is_symmetric
@@ -58,16 +59,29 @@ def _in_float(graph: Graph, goal: Goal, nodes: list[onnx.NodeProto]) -> Iterator
 
 
 def _what_is_float(graph: Graph, node: onnx.NodeProto, goal: Goal) -> str:
-    """The side of a weighted node that keeps it in float; empty where none does."""
+    """The side of a weighted node that keeps it in float, and its type there; empty where none does."""
     sides = {
-        "input": graph.made_by("DequantizeLinear", node.input[0]) is not None,
-        "weights": dequantized_constant(graph, node.input[1]) is not None,
+        "input": graph.made_by("DequantizeLinear", node.input[0]),
+        "weights": dequantized_constant(graph, node.input[1]),
     }
-    floats = [name for name, quantized in sides.items() if not quantized]
+    types = {name: _type_in_float(graph, dequantize, goal) for name, dequantize in sides.items()}
+    floats: dict[str, list[str]] = {}
+    for name, kind in types.items():
+        if kind:
+            floats.setdefault(kind, []).append(name)
     if floats:
-        return f"float {' and '.join(floats)}"
+        return " and ".join(f"{kind} {' and '.join(names)}" for kind, names in floats.items())
     free = node.op_type not in CONVOLUTIONS and not _is_clipped_inside(graph, node.output[0])
     return "" if free or goal.target.runtime != "onnxruntime" else _what_is_float_behind(graph, node.output[0])
+
+
+def _type_in_float(graph: Graph, quantizer: onnx.NodeProto | None, goal: Goal) -> str:
+    """The type of what is not in 8 bits, such as int16, which is computed in float; empty where it is or may be."""
+    if quantizer is None:
+        return "float"
+    kind = params_of(graph, quantizer).type
+    float8 = bool(goal.tensorrt) and kind == TensorProto.FLOAT8E4M3FN  # what reads it multiplies in it
+    return "" if float8 or kind in (*INTEGERS, TensorProto.UNDEFINED) else type_name(kind)
 
 
 def _is_clipped_inside(graph: Graph, tensor: str) -> bool:
@@ -88,6 +102,9 @@ def _what_is_float_behind(graph: Graph, tensor: str) -> str:
         readers = graph.readers_of(tensor)
     if tensor in graph.outputs or [reader.op_type for reader in readers] != ["QuantizeLinear"]:
         return "float output"
+    kind = params_of(graph, readers[0]).type
+    if kind not in (*INTEGERS, TensorProto.UNDEFINED):
+        return f"{type_name(kind)} output"
     if between is not None and not _clips_as_much(graph, readers[0], between):
         return f"a {between.op_type} before its Q, which Q does not replace"
     return ""

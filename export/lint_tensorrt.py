@@ -21,9 +21,12 @@ from edge_seg.export.graph import (
     weight_source,
 )
 from edge_seg.export.lint_rules import Goal, Hit, weight_params
-from edge_seg.export.tensorrt_support import version_of
+from edge_seg.export.tensorrt_support import reads_quantized, version_of
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+OTHER_RULES = (TensorProto.UINT8, TensorProto.INT32)
+"""Types of Q and DQ that rules of their own tell of."""
+
 IN_FLOAT = (
     *("ArgMax", "ArgMin", "Erf", "Exp", "InstanceNormalization", "LayerNormalization", "GroupNormalization"),
     *("Pow", "Sigmoid", "Softmax", "Sqrt", "TopK"),
@@ -41,12 +44,20 @@ def activation_zero_point(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 
 def weight_zero_point(graph: Graph, goal: Goal) -> Iterator[Hit]:
-    """Weights are int8 with zero point 0."""
+    """Weights are of a signed type, with zero point 0."""
     for node, params in weight_params(graph):
-        if params.type != TensorProto.INT8:
+        if params.type == TensorProto.UINT8:
             yield Hit(name_of(node), f"{type_name(params.type)} weights")
         elif params.zero_point is not None and params.zero_point.any():
             yield Hit(name_of(node), "a zero point other than 0")
+
+
+def quantized_type(graph: Graph, goal: Goal) -> Iterator[Hit]:
+    """Q and DQ are of int8, or of a shorter type that this version has; uint8 and int32 are other rules'."""
+    for node in graph.of(*QUANTIZERS):
+        kind = params_of(graph, node).type
+        if kind not in (*OTHER_RULES, TensorProto.UNDEFINED) and not reads_quantized(kind, goal.tensorrt):
+            yield Hit(name_of(node), f"{type_name(kind)} quantized")
 
 
 def per_channel_activations(graph: Graph, goal: Goal) -> Iterator[Hit]:

@@ -5,6 +5,8 @@ Sources: docs/operators.md and the parser's code of onnx-tensorrt at 8.5-GA, 8.6
 file's ir_version for its log alone.
 """
 
+from onnx import TensorProto
+
 from edge_seg.errors import ModelError
 
 FIRST_OPSET = 13
@@ -38,6 +40,17 @@ _SINCE = {
     "STFT": (10, 5),
 }
 """The first version that reads an operator, where that is later than 8.5."""
+
+_FLOAT4E2M1 = 23
+"""Of TensorProto, which names it from onnx 1.18 on."""
+
+_QUANTIZED_SINCE = {
+    TensorProto.INT8: (8, 5),
+    TensorProto.FLOAT8E4M3FN: (10, 0),
+    TensorProto.INT4: (10, 0),
+    _FLOAT4E2M1: (10, 8),
+}
+"""The first version that reads a Q or DQ of a type; int4 is for weights alone, which are multiplied in float."""
 
 
 def version_of(name: str) -> tuple[int, int]:
@@ -89,3 +102,13 @@ def lacks_operator(operator: str, version: str) -> bool:
     (True, False)
     """
     return operator in _NEVER.split() or version_of(version) < _SINCE.get(operator, (0, 0))
+
+
+def reads_quantized(kind: int, version: str) -> bool:
+    """True where this version's parser reads a Q or DQ of an ONNX type.
+
+    >>> reads_quantized(TensorProto.INT8, "8.5"), reads_quantized(TensorProto.INT16, "11.4")
+    (True, False)
+    """
+    since = _QUANTIZED_SINCE.get(kind)
+    return since is not None and version_of(version) >= since

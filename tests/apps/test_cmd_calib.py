@@ -1,6 +1,7 @@
-"""`edge-seg calib images` from the command line."""
+"""`edge-seg calib images` and `observe` from the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from typer.testing import CliRunner, Result
 from edge_seg.apps.calibration_data import check_calibration_data
 from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
+from edge_seg.calib.quantize import open_fp32
+from edge_seg.calib.ranges import read_ranges
 from edge_seg.errors import EdgeSegError, ModelError
 
 DRIVE = "drive:seed=3,frames=60,size=96x72"
@@ -196,3 +199,20 @@ def test_a_manifest_of_test_is_not_observed(tiny_model: Path, tmp_path: Path, mo
 
     assert result.exit_code == 2 and "what is learned or chosen on test" in result.output
     assert not Path("r.json").exists()
+
+
+def test_ranges_are_named_after_the_model_and_nothing_is_replaced_unasked(tiny_model: Path, tmp_path: Path) -> None:
+    model = tmp_path / "net.onnx"
+    shutil.copyfile(tiny_model, model)
+    observe = ["calib", "observe", str(model), "--data", DRIVE, "--images", "8"]
+    runner = CliRunner(env={"COLUMNS": "300", "TERM": "dumb"})
+
+    assert runner.invoke(app, observe).exit_code == 0
+    written = tmp_path / "net.ranges.json"
+    assert read_ranges(written, open_fp32(model)).images == 8
+    written.write_text("of a fine-tuning")
+    result = runner.invoke(app, observe)
+    assert result.exit_code == 2 and f"{written} is there already. To replace it: --out" in result.output
+    assert written.read_text() == "of a fine-tuning"
+    assert runner.invoke(app, [*observe, "--out", str(written)]).exit_code == 0
+    assert read_ranges(written, open_fp32(model)).images == 8

@@ -18,7 +18,7 @@ from edge_seg.calib.quantize import method_for, open_fp32, to_int8
 from edge_seg.calib.ranges import Ranges, hash_of, observe, read_ranges
 from edge_seg.calib.torch_ops import OPERATORS
 from edge_seg.data.drive import Drive
-from edge_seg.errors import DataError, ModelError
+from edge_seg.errors import DataError, ModelError, SinkError
 from edge_seg.export.target import TARGETS
 from edge_seg.models.deploy import normalise
 from edge_seg.runners import open_runner
@@ -76,6 +76,27 @@ def test_a_training_writes_three_files_that_go_together(
     assert to_int8(after, chosen, TARGETS[target]).graph == onnx.load(files.int8).graph
     with open_runner(files.int8, "onnxruntime") as runner:
         assert runner.infer(IMAGES).shape == (4, 72, 96)
+
+
+def test_of_the_three_files_none_is_replaced_where_one_cannot_be(
+    tiny_model: Path, ranges: Ranges, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = short_run(tmp_path, out=tmp_path / "net.onnx", arch="tiny", epochs=1, batch=8, lr=1e-3)
+    files = files_of(options.out)
+    for path in files:
+        path.write_text("old")
+    write = Path.write_bytes
+
+    def on_a_full_disk(path: Path, content: bytes) -> int:
+        if ".int8." in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    tuning = make_tuning(tiny_model, ranges, TARGETS["onnxruntime-x86"], "min-max", options=options)
+    monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
+    with pytest.raises(SinkError, match="cannot be written: No space left"):
+        tuning.write(read_onnx_spec(tiny_model))
+    assert [path.read_text() for path in files] == ["old"] * 3
 
 
 def test_a_run_resumes_to_the_same_files(

@@ -1,5 +1,6 @@
 """The scales of TensorRT's calibration caches, the graph that they belong to, and ranges out of them."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edge_seg.calib.rung import Rung
 from edge_seg.calib.tensorrt_cache import Cache, Version, find_algorithm, parse_cache, read_cache
 from edge_seg.calib.tensorrt_scales import make_cache, ranges_of, to_tensorrt, without_range, write_cache
 from edge_seg.data.drive import Drive
-from edge_seg.errors import DataError, ModelError
+from edge_seg.errors import DataError, ModelError, SinkError
 from edge_seg.export.lint import find_goal, lint
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import load_onnx
@@ -231,6 +232,26 @@ def test_both_files_are_written_for_the_chosen_method(tiny_model: Path, tiny_ran
     assert out.read_text().startswith("TRT-100300-EntropyCalibration2\n")
     assert graph == to_tensorrt(load_onnx(tiny_model), Version(10, 3, 0))
     assert cache == make_cache(graph, tiny_ranges.chosen("mse-symmetric"), Version(10, 3, 0), ENTROPY2)
+
+
+def test_of_both_files_none_is_replaced_where_one_cannot_be(
+    tiny_model: Path, tiny_ranges: Ranges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ranges(tmp_path / "r.json", tiny_ranges)
+    paths = out, onnx_out = tmp_path / "t.cache", tmp_path / "t.onnx"
+    for path in paths:
+        path.write_text("old")
+    replace = os.replace
+
+    def of_another_user(source: Path, target: Path) -> None:
+        if target == out:
+            raise OSError(1, "Operation not permitted")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", of_another_user)
+    with pytest.raises(SinkError, match=r"t\.cache cannot be written: Operation not permitted"):
+        write_cache(tiny_model, tmp_path / "r.json", out, version=V853, algorithm=ENTROPY2, onnx_out=onnx_out)
+    assert [path.read_text() for path in paths] == ["old", "old"]
 
 
 def test_what_does_not_belong_together_is_refused(

@@ -107,6 +107,7 @@ def test_a_batch_that_cannot_be_freed_is_told(
     ("options", "message"),
     [
         ({"threshold": 1.0}, r"threshold 1\.0 is no probability"),
+        ({"threshold": 0.5}, r"threshold 0\.5 is for one sigmoid of two classes, and the output '\w+' holds logits"),
         (
             {"table": ClassTable(Path("c.csv"), CAMVID_CLASSES[:4], ((0, 0, 0),))},
             "the rows named void or unlabeled are no classes",

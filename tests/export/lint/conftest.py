@@ -250,6 +250,16 @@ def stored_int8(**changes: Any) -> onnx.ModelProto:  # noqa: ANN401
     return build(steps, constants)
 
 
+def of_type(kind: int) -> onnx.ModelProto:
+    """The clean graph with Q and DQ of another type, which their attribute names."""
+    steps, constants = tensorrt_parts()
+    for place, options in ((0, {}), (2, {"axis": 0})):
+        (_, (source, scale, _), made, _), (_, _, back, _) = steps[place : place + 2]
+        steps[place] = ("QuantizeLinear", [source, scale], made, {**options, "output_dtype": kind})
+        steps[place + 1] = ("DequantizeLinear", [made, scale], back, options)
+    return build(steps, constants, opset=21, ir=10)
+
+
 def weight_axis(axis: int) -> onnx.ModelProto:
     steps, constants = tensorrt_parts()
     steps[2:4] = [(kind, names, out, {"axis": axis}) for kind, names, out, _ in steps[2:4]]

@@ -42,6 +42,10 @@ CASES: dict[tuple[str, str], tuple[Make, Make]] = {
     ("uint8-activations", TRT): (lambda nets: nets.for_tensorrt(z=np.uint8(0)), clean),
     ("uint8-activations", ARM): (lambda nets: nets.for_cpu(), lambda nets: nets.for_cpu(kind=np.int8)),
     ("activation-zero-point", TRT): (lambda nets: nets.for_tensorrt(z=np.int8(3)), clean),
+    ("quantized-type", TRT): (
+        lambda nets: nets.of_type(TensorProto.INT16),
+        lambda nets: nets.of_type(TensorProto.INT8),
+    ),
     ("per-channel-activations", TRT): (
         lambda nets: nets.for_tensorrt(s=nets.SCALES, z=np.zeros(nets.CHANNELS, np.int8)),
         clean,
@@ -128,6 +132,8 @@ def test_what_the_oldest_tensorrt_reads_the_later_ones_read(version: str, nets: 
         (lambda nets: nets.for_tensorrt(opset=19, ir=9, s=np.float16(0.05)), "fp16-scale", "10.3"),
         (lambda nets: nets.without_zero_point(), "zero-point-missing", "10.3"),
         (lambda nets: nets.stored_int8(), "int8-constant", "10.3"),
+        (lambda nets: nets.of_type(TensorProto.FLOAT8E4M3FN), "quantized-type", "10.3"),
+        (lambda nets: nets.of_type(TensorProto.INT4), "quantized-type", "10.3"),
     ],
 )
 def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: SimpleNamespace) -> None:
@@ -135,6 +141,11 @@ def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: Simpl
     refusing = [version for version in versions if rule in rules_of(make(nets), TRT, version)]
 
     assert refusing == versions[: versions.index(first)]
+
+
+def test_tensorrt_multiplies_in_float8_and_not_in_int4(nets: SimpleNamespace) -> None:
+    assert "float-convolution" not in rules_of(nets.of_type(TensorProto.FLOAT8E4M3FN), TRT, "10.3")
+    assert "float-convolution" in rules_of(nets.of_type(TensorProto.INT4), TRT, "10.3")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +168,8 @@ def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: Simpl
         (lambda nets: nets.last_resize(quantized=True), "quantized-in-vain", "Q -> DQ before Resize"),
         (lambda nets: nets.two_quantizers(0.1), "double-quantization", "several Q of one tensor with other parameters"),
         (lambda nets: nets.twice(0.05), "double-quantization", "Q -> DQ -> Q with equal parameters"),
+        (lambda nets: nets.of_type(TensorProto.UINT16), "quantized-type", "uint16 quantized"),
+        (lambda nets: nets.of_type(TensorProto.INT16), "float-convolution", "int16 input and weights"),
         (lambda nets: nets.for_tensorrt(wz=np.zeros(nets.CHANNELS, np.uint8)), "weight-zero-point", "uint8 weights"),
         (lambda nets: nets.for_tensorrt(s=np.float32(np.nan)), "scale", "a scale that is 0, negative, infinite or NaN"),
         (lambda nets: nets.free_height(), "dynamic-size", "shape [?, 16, ?, 8]"),

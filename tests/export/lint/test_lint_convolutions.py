@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto
 
 from edge_seg.export.lint import find_goal, lint
 
@@ -34,6 +35,8 @@ def fused_convolutions(model: onnx.ModelProto, path: Path) -> int:
         lambda nets: nets.for_tensorrt(),
         lambda nets: nets.float_weights(),
         lambda nets: nets.stored_int8(),
+        lambda nets: nets.for_cpu(kind=np.int16, opset=21, ir=10),
+        lambda nets: nets.of_type(TensorProto.INT16),
     ],
 )
 def test_onnx_runtime_runs_in_float_what_lint_says(
