@@ -253,10 +253,8 @@ def stored_int8(**changes: Any) -> onnx.ModelProto:  # noqa: ANN401
 def of_type(kind: int) -> onnx.ModelProto:
     """The clean graph with Q and DQ of another type, which their attribute names."""
     steps, constants = tensorrt_parts()
-    for place, options in ((0, {}), (2, {"axis": 0})):
-        (_, (source, scale, _), made, _), (_, _, back, _) = steps[place : place + 2]
-        steps[place] = ("QuantizeLinear", [source, scale], made, {**options, "output_dtype": kind})
-        steps[place + 1] = ("DequantizeLinear", [made, scale], back, options)
+    told = {"QuantizeLinear": {"output_dtype": kind}, "DequantizeLinear": {}}
+    steps[:4] = [(name, names[:2], out, options | told[name]) for name, names, out, options in steps[:4]]
     return build(steps, constants, opset=21, ir=10)
 
 
@@ -283,10 +281,6 @@ def two_quantizers(scale: float) -> onnx.ModelProto:
 def float_weights() -> onnx.ModelProto:
     steps, constants = tensorrt_parts()
     return build([*steps[:2], ("Conv", ["d", "w"], "y", PADS)], {n: constants[n] for n in ("s", "z", "w")})
-
-
-def int8_scale(value: float) -> onnx.ModelProto:
-    return for_tensorrt(s=np.float32(value))
 
 
 def gated(operator: str) -> onnx.ModelProto:

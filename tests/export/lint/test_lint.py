@@ -33,7 +33,10 @@ CASES: dict[tuple[str, str], tuple[Make, Make]] = {
     ("operator", TRT): (lambda nets: nets.one("BitShift", inputs=2), lambda nets: nets.one("Relu")),
     ("external-data", X86): (lambda nets: nets.external(nets.for_cpu()), lambda nets: nets.for_cpu()),
     ("dynamic-size", TRT): (lambda nets: nets.free_height(), clean),
-    ("scale", TRT): (lambda nets: nets.int8_scale(0), lambda nets: nets.int8_scale(1e-9)),
+    ("scale", TRT): (
+        lambda nets: nets.for_tensorrt(s=np.float32(0)),
+        lambda nets: nets.for_tensorrt(s=np.float32(1e-9)),
+    ),
     ("fp16-scale", TRT): (lambda nets: nets.for_tensorrt(s=np.float16(0.05)), clean),
     ("eight-bit-weights", NOVNNI): (
         lambda nets: nets.for_cpu(),
