@@ -94,6 +94,7 @@ def observe(
     else:
         assert manifest is not None
         ranges = _observe_manifest(source, manifest)
+    _ranges_path(out, source)  # once more: it may have come meanwhile
     write_ranges(path, ranges)
     print(
         f"{path}: ranges of {len(ranges.tensors)} tensors over {ranges.images} images. Next: edge-seg quantize {model} "

@@ -79,6 +79,7 @@ def prepare(
     from edge_seg.export.target import find_target, target_here
     from edge_seg.runners.contract import check_contract
     from edge_seg.train import open_test
+    from edge_seg.training.distillation import open_teacher
     from edge_seg.weights import find_model
 
     method = method or "min-max"
@@ -92,14 +93,22 @@ def prepare(
     dataset = open_dataset(options.data)
     check_classes(spec.class_names, dataset.class_names, dataset.name)
     open_test(options.data, test)  # refused now, not when the ranges have been observed
+    if options.teacher is not None:
+        open_teacher(options.teacher, spec.class_names)
     own = replace(options, arch=spec.name, width=spec.width, height=spec.height, precision="fp32", init=None)
     return own, make_tuning(source, _ranges(own, source, ranges), chosen, method, options=own)
 
 
 def _refuse_replacing(options: "TrainOptions", read: Mapping[str, Path | None]) -> None:
-    """Wrong usage where the run would write over a file that it reads; those by option, None where not given."""
+    """Wrong usage where the run would write over a file that it reads; those by option, None where not given.
+
+    SinkError where a folder has the name of a file to write.
+    """
     from edge_seg.calib.fine_tune import files_of
 
+    for file in files_of(options.out):
+        if file.is_dir():
+            raise SinkError(f"{file} is a folder; a file of that name is written. Choose another --out.")
     for option, path in read.items():
         for output in (*files_of(options.out), options.last):
             if path is not None and same_file(output, path):
@@ -123,11 +132,13 @@ def _ranges(options: "TrainOptions", model: Path, path: Path | None) -> "Ranges"
     from edge_seg.calib.quantize import open_fp32
     from edge_seg.calib.ranges import read_ranges, write_ranges
     from edge_seg.training.folder import is_first_process, owned_folder
+    from edge_seg.training.saving import check_last
 
     observed = options.run_dir / OBSERVED
     if path is not None or (options.resume and observed.is_file()):
         return read_ranges(path or observed, open_fp32(model))
     with owned_folder(options):
+        check_last(options)  # else ranges of an earlier run would be replaced
         found = observe_data(open_fp32(model), options.data, CALIBRATION_IMAGES)
         if is_first_process():  # of another machine the folder may not be there
             write_ranges(observed, found)

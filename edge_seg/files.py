@@ -122,31 +122,45 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_together(files: dict[Path, bytes]) -> None:
     """Write each to a temporary name, and rename them when all are written, the first of `files` last.
 
-    Where one cannot be renamed, such as another user's in a shared folder, those that were are put back.
+    Where one cannot be renamed, such as another user's in a shared folder, those that were are put back, which is why
+    those that are replaced have to be readable.
     """
     before = {path: _content(path) for path in files}
+    renamed: list[Path] = []
     try:
         with ExitStack() as stack:
             for path, content in files.items():  # a stack ends with what it began with
+                stack.enter_context(_noted(path, renamed))
                 temporary = stack.enter_context(written_whole(path))
                 with errors_of(path):
                     temporary.write_bytes(content)
     except BaseException:
-        _put_back(before)
+        for path in renamed:
+            _put_back(path, before[path])
         raise
 
 
-def _put_back(before: dict[Path, bytes | None]) -> None:
-    for path, content in before.items():
-        if content is None:
-            path.resolve().unlink(missing_ok=True)
-        elif _content(path) != content:
-            write_whole(path, content)
+@contextmanager
+def _noted(path: Path, done: list[Path]) -> Iterator[None]:
+    """Add `path` to `done` when the block ends well."""
+    yield
+    done.append(path)
+
+
+def _put_back(path: Path, content: bytes | None) -> None:
+    if content is None:
+        _behind_link(path).unlink(missing_ok=True)
+    else:
+        write_whole(path, content)
 
 
 def _content(path: Path) -> bytes | None:
-    with errors_of(path):
+    """What a file holds; None where none is there, or something that `written_whole` refuses."""
+    try:
         return path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        reason = error.strerror or error
+        raise SinkError(f"{path} cannot be replaced: {reason}. Delete it, or choose another name.") from error
 
 
 @contextmanager

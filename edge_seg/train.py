@@ -49,6 +49,7 @@ from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, check_last
 from edge_seg.training.start import first_batches, origins, take_weights
 from edge_seg.training.task import SegmentationTask
 from edge_seg.training.tuning import Tuning
+from edge_seg.training.weight_files import read_weights
 from edge_seg.types import Dataset
 from edge_seg.weights import find_model
 
@@ -121,10 +122,12 @@ def train(options: TrainOptions, tuning: Tuning | None = None, *, test: str | No
     val = validation_loader(dataset, options)
     fixed = options.fixed() | (tuning.fixed if tuning else {})
     with owned_folder(options):
-        check_last(options)  # the last of what costs nothing to tell: now the pictures are read
+        check_last(options)
+        distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
+        if options.init is not None and not options.resume:
+            read_weights(options.init)  # a file that cannot be read is told now, before the pictures are read
         samples, pictures = open_training_set(dataset, options)
         report = None if tuning else _take_weights(net, samples, pictures, options)
-        distiller = tuning.distiller if tuning else _distiller(net, dataset.class_names, options)
         task = _task(net, distiller, samples, pictures, options)
         fixed |= fixed_by_data(dataset.class_names, samples)
         saved = read_last(task, options, fixed)

@@ -120,7 +120,7 @@ RULES = (
     ),
     Rule(
         *("quantized-type", "refused", tensorrt.quantized_type),
-        "Q and DQ of int8; float8e4m3fn and int4 from TensorRT 10, float4e2m1 from 10.8",
+        "Q and DQ of int8; from TensorRT 10 float8e4m3fn, and int4 of weights; from 10.8 float4e2m1",
         WRITE,
         TRT,
     ),

@@ -54,9 +54,12 @@ def weight_zero_point(graph: Graph, goal: Goal) -> Iterator[Hit]:
 
 def quantized_type(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """Q and DQ are of int8, or of a shorter type that this version has; uint8 and int32 are other rules'."""
+    of_activations = {name_of(node) for node in activations(graph)}
     for node in graph.of(*QUANTIZERS):
         kind = params_of(graph, node).type
-        if kind not in (*OTHER_RULES, TensorProto.UNDEFINED) and not reads_quantized(kind, goal.tensorrt):
+        if kind == TensorProto.INT4 and name_of(node) in of_activations:
+            yield Hit(name_of(node), "int4 activations")
+        elif kind not in (*OTHER_RULES, TensorProto.UNDEFINED) and not reads_quantized(kind, goal.tensorrt):
             yield Hit(name_of(node), f"{type_name(kind)} quantized")
 
 

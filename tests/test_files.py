@@ -13,7 +13,7 @@ from edge_seg.data import open_dataset
 from edge_seg.data.images import ImageFolder
 from edge_seg.data.video import VideoFile
 from edge_seg.errors import DataError, EdgeSegError, ModelError, SinkError, SourceError
-from edge_seg.files import check_writable, list_folder, same_file, written_whole
+from edge_seg.files import check_writable, list_folder, same_file, write_together, written_whole
 from edge_seg.weights import find_model
 
 NOBODY = 65534
@@ -167,3 +167,47 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
 
     with pytest.raises(SinkError, match=r"null cannot be written: it is no ordinary file\. Choose another name"):
         write(tmp_path / "null")
+
+
+@pytest.mark.parametrize("last", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_of_files_that_go_together_nothing_is_touched_where_one_is_no_file(
+    last: Callable[[Path], None], tmp_path: Path
+) -> None:
+    first, other = tmp_path / "a", tmp_path / "b"
+    first.write_text("old")
+    last(other)
+    kind = stat.S_IFMT(other.stat().st_mode)
+
+    for files in ({first: b"new", other: b"new"}, {other: b"new", first: b"new"}):
+        with pytest.raises(SinkError, match="b cannot be written: it is no ordinary file"):
+            write_together(files)
+    assert first.read_text() == "old" and stat.S_IFMT(other.stat().st_mode) == kind
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_where_files_that_go_together_fail_what_another_wrote_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = tmp_path / "a", tmp_path / "b"
+
+    def while_another_writes(path: Path, content: bytes) -> int:
+        other.write_text("of another")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", while_another_writes)
+    with pytest.raises(SinkError, match="a cannot be written: No space left"):
+        write_together({first: b"new", other: b"new"})
+    assert other.read_text() == "of another" and not first.exists()
+
+
+def test_a_file_that_could_not_be_put_back_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").write_text("of another")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(SinkError, match=r"closed cannot be replaced: Permission denied\. Delete it, or choose"):
+            write_together({tmp_path / "new": b"new", tmp_path / "closed": b"new"})
+    assert os.listdir(tmp_path) == ["closed"] and (tmp_path / "closed").read_text() == "of another"

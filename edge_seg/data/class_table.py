@@ -23,6 +23,8 @@ _RGB = rf"(?P<r>\d{{1,3}}){_GAP}(?P<g>\d{{1,3}}){_GAP}(?P<b>\d{{1,3}})"
 _NAME_FIRST = re.compile(rf"(?P<name>.*[^\s,;]){_GAP}{_RGB}[\s,;]*")
 _NAME_LAST = re.compile(rf"{_RGB}{_GAP}(?P<name>.*[^\s,;])[\s,;]*")
 
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+
 _COLOUR = "Add it there, as a class or as void."
 _PALETTE = (
     "It is a palette picture: give the palette's colours in the table, or save it as a picture of one channel, of the "
@@ -131,6 +133,8 @@ def _parse_line(line: str) -> SegClass | None:
 
     >>> _parse_line("Traffic Light, 0, 64, 64"), _parse_line("64 0 128\\t\\tCar"), _parse_line("name,r,g,b")
     (SegClass(name='Traffic Light', rgb=(0, 64, 64)), SegClass(name='Car', rgb=(64, 0, 128)), None)
+    >>> _parse_line("road -1 2 3 4"), _parse_line("128 64 128 0.5 road")
+    (None, None)
     >>> _parse_line("road,128,64,128,1"), _parse_line("0,road,128,64,128"), _parse_line('"road, wet",128,64,128')
     (None, None, SegClass(name='road, wet', rgb=(128, 64, 128)))
     """
@@ -150,4 +154,6 @@ def _holds_value(match: re.Match[str]) -> bool:
     first = match.start("name") == 0
     gap = line[match.end("name") : match.start("r")] if first else line[match.end("b") : match.start("name")]
     beside = name.split()[-1 if first else 0]
-    return bool(re.search(r"[,;\t]", name)) or (beside.isdigit() and (beside == name or not gap.strip(" ")))
+    return bool(re.search(r"[,;\t]", name)) or (
+        bool(_NUMBER.fullmatch(beside)) and (beside == name or not gap.strip(" "))
+    )

@@ -54,7 +54,8 @@ def _check_labels(dataset: Dataset, samples: TrainingSet, options: TrainOptions)
     is_mask = scheme == "folder" and len(names) == 2 and has_void
     hint = f" If 255 marks an object there, and not what is no class, type --data mask:{location}" if is_mask else ""
     if len(missing) == len(names):
-        raise DataError(f"No pixel of {dataset.name} has a class: its labels are void throughout.{hint}")
+        advice = hint.strip() or "Check that they hold the colours or the row numbers of its classes."
+        raise DataError(f"No pixel of {dataset.name} has a class: its labels are void throughout. {advice}")
     if missing and is_first_process():
         print(f"No pixel of {dataset.name} shows {', '.join(missing)}.{hint}", file=sys.stderr, flush=True)
 

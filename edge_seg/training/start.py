@@ -54,13 +54,20 @@ def _check_encoder(net: SegmentationNet, report: InitReport, arch: str) -> None:
     named = [(name, tensor) for name, tensor in net.named_parameters() if id(tensor) in encoder]
     lacking = [(name, tensor) for name, tensor in named if name in anew]
     # What starts as zeros is a bias that the file's own network does without: it computes the same.
-    chance = [name for name, tensor in lacking if bool(tensor.any())]
+    chance = [name for name, tensor in lacking if bool(tensor.any())] + _statistics(net, anew)
     if chance:
         published = "add --encoder-weights published, " if is_encoder_name(arch) else ""
         raise DataError(
             f"--freeze encoder would keep weights of chance: {report.source} lacks {len(lacking)} of the encoder's "
             f"{len(named)}, such as {chance[0]}. Give an --init of {arch}, {published}or leave out --freeze."
         )
+
+
+def _statistics(net: SegmentationNet, names: set[str]) -> list[str]:
+    """Of `names`, the statistics of the encoder's BatchNorms, which a frozen encoder never learns."""
+    encoder = {id(buffer) for part in net.encoder_parts() for buffer in part.buffers()}
+    running = [name for name, buffer in net.named_buffers() if id(buffer) in encoder and "running_" in name]
+    return [name for name in running if name in names]
 
 
 def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[Tensor]:

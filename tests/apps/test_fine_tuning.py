@@ -116,6 +116,27 @@ def test_a_file_that_is_read_is_not_replaced(option: str, name: str, tiny_model:
     assert [path.name for path in tmp_path.iterdir()] == [name] and given.read_text() == "of the user"
 
 
+def test_ranges_of_an_earlier_run_are_not_replaced_by_one_that_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    arguments = ["train", *SHORT, "--init", str(tiny_model), "--qat", "auto", "--out", str(tmp_path / "net.onnx")]
+    for name in ("last.ckpt", "observed.json"):
+        (tmp_path / name).write_text("of an earlier run")
+    done = CliRunner().invoke(app, [*arguments, "--data", "drive:seed=9,frames=8,size=96x72"])
+
+    assert "last.ckpt is of an earlier run. Type --resume" in str(done.exception)
+    assert (tmp_path / "observed.json").read_text() == "of an earlier run"
+    elsewhere = CliRunner().invoke(app, [*arguments[:-1], str(tmp_path / "nowhere" / "net.onnx"), "--resume"])
+    assert "There is no run to resume in" in str(elsewhere.exception)
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_before_the_training(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.ranges.json").mkdir()
+    arguments = ["train", *SHORT, "--init", str(tiny_model), "--qat", "auto", "--out", str(tmp_path / "net.onnx")]
+    done = CliRunner().invoke(app, arguments)
+
+    assert "net.ranges.json is a folder; a file of that name is written. Choose another --out." in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.ranges.json"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -32,7 +32,7 @@ from edge_seg.weights import find_model
 
 
 def main() -> None:
-    """Print mIoU by share of the last weights as Markdown; or write the average."""
+    """Print mIoU by share of the last weights as Markdown."""
     options = parse_arguments()
     recipe, sets = read_recipe(options.recipe), [open_dataset(uri) for uri in options.data]
     arch, spec, last = read_checkpoint(options.last)

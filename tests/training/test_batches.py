@@ -136,7 +136,9 @@ def test_classes_that_no_pixel_shows_are_told_once(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("table", "hint"), [(TWO, r" If 255 marks .* mask:.*mine$"), (THREE, "$")])
+@pytest.mark.parametrize(
+    ("table", "hint"), [(TWO, r" If 255 marks .* mask:.*mine$"), (THREE, " Check that they hold ")]
+)
 def test_labels_without_any_class_are_refused(
     table: str, hint: str, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,14 @@ def test_an_encoder_of_another_width_is_not_frozen(tmp_path: Path) -> None:
         take_weights(build_model(N, 11), N, [], init=tmp_path / "narrow.pth", freeze="encoder")
 
 
+def test_an_encoder_without_its_statistics_is_not_frozen(tmp_path: Path) -> None:
+    """A frozen one computes with those that it has: means of 0 and variances of 1."""
+    torch.save(dict(perturbed().named_parameters()), tmp_path / "bare.pth")
+
+    with pytest.raises(DataError, match=r"weights of chance: bare\.pth lacks .* stem\.0\.1\.running_mean\. Give an"):
+        take_weights(build_model(N, 11), N, [], init=tmp_path / "bare.pth", freeze="encoder")
+
+
 def test_published_weights_are_frozen_whatever_the_file_lacks(tmp_path: Path) -> None:
     """They stay where the file has none; here a net's own weights stand for them."""
     net = resnet(tmp_path / "resnet.pt")

@@ -180,6 +180,8 @@ def bad_labels(two_classes: Path) -> str:
         ({"arch": "edge-seg-x"}, ModelError, r"Unknown model 'edge-seg-x'"),
         ({"init": Path("nowhere.pt")}, ModelError, r"No model 'nowhere\.pt'"),
         ({"teacher": Path("nowhere.pt")}, ModelError, r"No model 'nowhere\.pt'"),
+        ({"init": Path("edge-seg-s")}, ModelError, "edge-seg-s is INT8: its weights are rounded. Give edge-seg-s-fp32"),
+        ({"teacher": Path("edge-seg-s-fp32")}, DataError, "the teacher edge-seg-s-fp32"),
         ({"val": "drive:frames=2"}, DataError, r"Give a --val of the same classes, or none"),
         ({"out": Path(__file__) / "net.pt"}, SinkError, r"cannot be written: .*Choose another --out"),
         ({}, DataError, r"last\.ckpt is of an earlier run"),

@@ -16,6 +16,7 @@ PICTURE: tuple[int, list[int | str]] = (TensorProto.FLOAT, ["N", CHANNELS, 8, 8]
 WEIGHTS = np.random.default_rng(0).normal(0, 0.2, (CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
 SCALES = (np.abs(WEIGHTS).max(axis=(1, 2, 3)) / 127).astype(np.float32)
 INT8_WEIGHTS = np.round(WEIGHTS / SCALES.reshape(-1, 1, 1, 1)).astype(np.int8)
+WEIGHTS_ALONE = slice(2, 4)
 PADS = {"pads": [1, 1, 1, 1]}
 
 
@@ -250,11 +251,11 @@ def stored_int8(**changes: Any) -> onnx.ModelProto:  # noqa: ANN401
     return build(steps, constants)
 
 
-def of_type(kind: int) -> onnx.ModelProto:
-    """The clean graph with Q and DQ of another type, which their attribute names."""
+def of_type(kind: int, places: slice = slice(4)) -> onnx.ModelProto:
+    """The clean graph with Q and DQ of another type, which their attribute names, at some places of the four."""
     steps, constants = tensorrt_parts()
     told = {"QuantizeLinear": {"output_dtype": kind}, "DequantizeLinear": {}}
-    steps[:4] = [(name, names[:2], out, options | told[name]) for name, names, out, options in steps[:4]]
+    steps[places] = [(name, names[:2], out, options | told[name]) for name, names, out, options in steps[places]]
     return build(steps, constants, opset=21, ir=10)
 
 

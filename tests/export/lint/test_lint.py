@@ -136,7 +136,7 @@ def test_what_the_oldest_tensorrt_reads_the_later_ones_read(version: str, nets: 
         (lambda nets: nets.without_zero_point(), "zero-point-missing", "10.3"),
         (lambda nets: nets.stored_int8(), "int8-constant", "10.3"),
         (lambda nets: nets.of_type(TensorProto.FLOAT8E4M3FN), "quantized-type", "10.3"),
-        (lambda nets: nets.of_type(TensorProto.INT4), "quantized-type", "10.3"),
+        (lambda nets: nets.of_type(TensorProto.INT4, nets.WEIGHTS_ALONE), "quantized-type", "10.3"),
     ],
 )
 def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: SimpleNamespace) -> None:
@@ -148,7 +148,8 @@ def test_rules_follow_the_version(make: Make, rule: str, first: str, nets: Simpl
 
 def test_tensorrt_multiplies_in_float8_and_not_in_int4(nets: SimpleNamespace) -> None:
     assert "float-convolution" not in rules_of(nets.of_type(TensorProto.FLOAT8E4M3FN), TRT, "10.3")
-    assert "float-convolution" in rules_of(nets.of_type(TensorProto.INT4), TRT, "10.3")
+    assert "float-convolution" in rules_of(nets.of_type(TensorProto.INT4, nets.WEIGHTS_ALONE), TRT, "10.3")
+    assert "quantized-type" in rules_of(nets.of_type(TensorProto.INT4), TRT, "10.3")  # no activation is of int4
 
 
 @pytest.mark.parametrize(
