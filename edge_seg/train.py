@@ -23,7 +23,6 @@ from edge_seg.files import write_whole
 from edge_seg.malloc import keep_freed_memory
 from edge_seg.models import SegmentationNet, build_model
 from edge_seg.models.net import TrainableNet
-from edge_seg.models.sync_norms import synchronise_norms
 from edge_seg.runners.contract import add_score
 from edge_seg.segmenter import open_segmenter
 from edge_seg.spec import ModelSpec, join_licences
@@ -46,7 +45,7 @@ from edge_seg.training.options import TrainOptions
 from edge_seg.training.progress import EpochLines, RunBar, quiet
 from edge_seg.training.samples import Drawn, Pictures, TrainingSet
 from edge_seg.training.saving import RUN, LastCheckpoint, WholeFiles, check_last, read_last
-from edge_seg.training.start import first_batches, origins, take_weights
+from edge_seg.training.start import first_batches, origins, suit_devices, take_weights
 from edge_seg.training.task import SegmentationTask
 from edge_seg.training.tuning import Tuning
 from edge_seg.training.weight_files import read_weights
@@ -245,8 +244,7 @@ def _task(
     recipe = options.recipe
     if not recipe.loss.aux and isinstance(net, SegmentationNet):
         net.aux_heads.requires_grad_(False)
-    if options.on_gpu and options.processes > 1:
-        synchronise_norms(net)
+    suit_devices(net, options)
     objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, net.classes))
 
     def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:

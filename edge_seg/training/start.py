@@ -1,17 +1,20 @@
-"""What a training starts from: weights of chance, published ones or a file's, and to whom the net then owes."""
+"""What a training starts from: weights of chance, published ones or a file's, on what devices, and owing to whom."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_seg.errors import DataError
 from edge_seg.models import SegmentationNet
 from edge_seg.models.deploy import normalise
 from edge_seg.models.encoders import is_encoder_name
 from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
+from edge_seg.models.sync_norms import synchronise_norms
+from edge_seg.training.dilated import compute_dilated_in_float32
 from edge_seg.training.init_weights import InitReport, init_net
+from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Pictures, TrainingSet
 from edge_seg.training.weight_files import read_weights
 
@@ -75,6 +78,14 @@ def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[
     count = min(SETTLING_BATCHES, len(samples) // batch)
     groups = (range(first * batch, (first + 1) * batch) for first in range(count))
     return [normalise(pictures.batch([samples[index] for index in group])[0]) for group in groups]
+
+
+def suit_devices(net: nn.Module, options: TrainOptions) -> None:
+    """Give the net's layers what training on the devices of `options` takes."""
+    if options.on_gpu and options.processes > 1:
+        synchronise_norms(net)
+    if options.use_bf16 and not options.on_gpu:
+        compute_dilated_in_float32(net)
 
 
 def origins(init: Path | None, weights: str, teacher: Path | None = None) -> list[tuple[str, str]]:
