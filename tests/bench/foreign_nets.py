@@ -4,8 +4,9 @@
 
 Trains the net, exports it in its own manner (`torch.onnx.export`: RGB, ImageNet's mean and standard deviation, float
 NCHW in, logits out), gives the export the deploy contract with `edge-seg adopt`, and judges that with `edge-seg eval`.
-No published weights are used. `--teacher edge-seg-s-fp32` saves epochs; the table says so. `--resume` goes on with an
-interrupted training, where there is one; a finished one is not done again: choose another --out.
+No published weights are used. A start from rendered drive frames saves epochs: `--data drive:frames=400 --epochs 16
+--out runs/drive` first, then `--init runs/drive/NET/net.pt`. `--resume` goes on with an interrupted training, where
+there is one; a finished one is not done again: choose another --out.
 
 segmentation-models-pytorch and transformers are no dependencies of edge-seg. An environment on top of its own:
 

@@ -33,6 +33,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,16 +120,22 @@ def compare(
     places: list[int],
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """A row for the FP32 file, for ours, and for each peer's that the run-time reads."""
+    """A row for the FP32 file, for ours, and for each peer's that the run-time reads and runs."""
     readable = {title: path for title, path in files.items() if path.suffix == ".onnx" or runtime == "openvino"}
     artefacts: dict[str, Artefact] = {title: (path, runtime) for title, path in readable.items()}
     counts: dict[str, NDArray[np.int64]] = {}
     for title, artefact in artefacts.items():
         key = {"file": sha256(artefact[0]), "data": options.test, "places": places}
         judge = functools.partial(confusion_by_picture, artefact, dataset, places, threads=options.threads)
-        matrices = kept(net.folder / f"{slug(title)}.{runtime}.scores.json", key, judge)
+        try:
+            matrices = kept(net.folder / f"{slug(title)}.{runtime}.scores.json", key, judge)
+        except Exception as error:  # whatever a run-time makes of a file that it cannot run
+            if title in ("FP32", OURS):
+                raise
+            print(f"{net.name}: {title} does not run on {runtime}: {error}", file=sys.stderr)
+            continue
         counts[title] = hits_and_unions(np.array(matrices, np.int64))
-    for title in artefacts:
+    for title in counts:
         row = {"net": net.name, "runtime": runtime, "file": title}
         yield row | accuracy(counts, title, dataset) | ({} if options.accuracy_only else speed(net, artefacts, title))
 
