@@ -244,7 +244,7 @@ def _task(
     recipe = options.recipe
     if not recipe.loss.aux and isinstance(net, SegmentationNet):
         net.aux_heads.requires_grad_(False)
-    suit_devices(net, options)
+    suit_devices(net, on_gpu=options.on_gpu, bf16=options.use_bf16, processes=options.processes)
     objective = Objective(recipe.loss, weights_of_classes(samples, recipe.loss, net.classes))
 
     def make_samples(drawn: list[Drawn], device: torch.device) -> tuple[Tensor, Tensor]:

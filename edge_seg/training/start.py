@@ -14,7 +14,6 @@ from edge_seg.models.published import IMAGENET, IMAGENET_LICENCE
 from edge_seg.models.sync_norms import synchronise_norms
 from edge_seg.training.dilated import compute_dilated_in_float32
 from edge_seg.training.init_weights import InitReport, init_net
-from edge_seg.training.options import TrainOptions
 from edge_seg.training.samples import Pictures, TrainingSet
 from edge_seg.training.weight_files import read_weights
 
@@ -80,11 +79,11 @@ def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[
     return [normalise(pictures.batch([samples[index] for index in group])[0]) for group in groups]
 
 
-def suit_devices(net: nn.Module, options: TrainOptions) -> None:
-    """Give the net's layers what training on the devices of `options` takes."""
-    if options.on_gpu and options.processes > 1:
+def suit_devices(net: nn.Module, *, on_gpu: bool, bf16: bool, processes: int) -> None:
+    """Give the net's layers what training there takes."""
+    if on_gpu and processes > 1:
         synchronise_norms(net)
-    if options.use_bf16 and not options.on_gpu:
+    if bf16 and not on_gpu:
         compute_dilated_in_float32(net)
 
 

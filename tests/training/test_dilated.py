@@ -1,8 +1,6 @@
 """Convolutions with groups and a dilation are trained in FP32 where all else is in bf16."""
 
 import copy
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ pytest.importorskip("lightning")
 from torch import Tensor, nn
 
 from edge_seg.training.dilated import InFloat32, compute_dilated_in_float32
-from edge_seg.training.options import TrainOptions
 from edge_seg.training.start import suit_devices
 
 
@@ -68,11 +65,11 @@ def test_a_copy_computes_with_its_own_weights() -> None:
     assert not other(torch.ones(1, 64, 8, 8)).any() and net(torch.ones(1, 64, 8, 8)).any()
 
 
-@pytest.mark.parametrize(("precision", "changed"), [("bf16", True), ("fp32", False)])
-def test_a_training_in_bf16_on_a_cpu_changes_its_net(
-    precision: str, changed: bool, short_run: Callable[..., TrainOptions], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("bf16", "on_gpu", "changed"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_a_net_is_changed_where_a_cpu_trains_it_in_bf16(bf16: bool, on_gpu: bool, changed: bool) -> None:
     net = depthwise(2)
-    suit_devices(net, short_run(tmp_path, precision=precision))
+    suit_devices(net, on_gpu=on_gpu, bf16=bf16, processes=1)
 
-    assert isinstance(net.forward, InFloat32) == (changed and not torch.cuda.is_available())
+    assert isinstance(net.forward, InFloat32) == changed
