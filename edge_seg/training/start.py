@@ -80,7 +80,7 @@ def first_batches(samples: TrainingSet, pictures: Pictures, batch: int) -> list[
 
 
 def suit_devices(net: nn.Module, *, on_gpu: bool, bf16: bool, processes: int) -> None:
-    """Give the net's layers what training there takes."""
+    """Fit the net's layers to where it is trained: on GPUs or a CPU, in bf16 or FP32, by how many processes."""
     if on_gpu and processes > 1:
         synchronise_norms(net)
     if bf16 and not on_gpu:
