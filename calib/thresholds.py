@@ -46,13 +46,17 @@ def percentile(histogram: Histogram) -> Range:
 def entropy(histogram: Histogram) -> Range:
     """The threshold of least Kullback-Leibler divergence (Migacz, 8-bit Inference with TensorRT, 2017).
 
-    Of magnitudes, with half of the levels, where both signs occur.
+    Of magnitudes, with half of the levels, where both signs occur. Zero, which every range holds exactly, counts no
+    more than its neighbour: spread over the bins of the first level, as if it were like others, the many zeros of
+    a ReLU would ask for ever smaller thresholds.
     """
     lower, upper = histogram.counts[:SIDE_BINS][::-1], histogram.counts[SIDE_BINS:]
     two_sided = histogram.least < 0 < histogram.most
     magnitudes = (lower + upper).astype(np.float64)
     levels = LEVELS // 2 if two_sided else LEVELS
     used = int(np.flatnonzero(magnitudes)[-1]) + 1
+    if used > 1:
+        magnitudes[0] = min(magnitudes[:2])
     stops = [*range(levels, used, KL_STEP), max(used, levels)]
     best = min(stops, key=lambda stop: _divergence(magnitudes, stop, levels))
     threshold = best * histogram.width

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -20,6 +21,7 @@ import pytest
 from edge_seg.calib.split import split
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
+from edge_seg.files import write_whole
 from edge_seg.recipe import FOLDER
 from edge_seg.runners.contract import read_onnx_spec
 from edge_seg.segmenter import open_segmenter
@@ -87,6 +89,25 @@ def test_the_peers_of_a_bundled_file_get_its_pictures_where_they_can(
     assert len(list(others.read())) == 40 > len(apart)
     assert [one.tobytes() for one in same.read()] == [frame.image.tobytes() for frame in apart]
     assert same.key != others.key
+
+
+def test_the_peers_of_any_file_get_the_pictures_that_its_ranges_name(
+    tiny_model: Path, tiny_int8_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    prepare = importlib.import_module("peer_files").prepare
+    options = Namespace(data="drive:frames=40,size=96x72", manifest=None, out=tmp_path)
+    ours = shutil.copy(tiny_int8_model, tmp_path / "ours.onnx")
+    apart = split(open_dataset(options.data), 120, 200)[0]
+
+    unknown, _ = prepare(f"{tiny_model}={ours}", options)
+    write_whole(tmp_path / "ours.ranges.json", json.dumps({"pictures": apart.name}).encode())
+    same, _ = prepare(f"{tiny_model}={ours}", options)
+
+    assert unknown.told.endswith("ours: not known, no ranges lie beside the file")
+    assert len(np.load(unknown.pictures)) == 40
+    assert same.told == f"peers: {apart.name}; ours: the same, by the name in its ranges"
+    assert len(np.load(same.pictures)) == len(apart)
 
 
 @pytest.fixture

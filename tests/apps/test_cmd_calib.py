@@ -4,8 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
+import onnx
 import pytest
 import typer
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner, Result
 
 from edge_seg.apps.calibration_data import check_calibration_data
@@ -13,7 +17,8 @@ from edge_seg.apps.cli import app
 from edge_seg.calib.manifest import manifest_hash, read_manifest
 from edge_seg.calib.quantize import open_fp32
 from edge_seg.calib.ranges import read_ranges
-from edge_seg.errors import EdgeSegError, ModelError
+from edge_seg.data.drive import Drive
+from edge_seg.errors import DataError, EdgeSegError, ModelError
 
 DRIVE = "drive:seed=3,frames=60,size=96x72"
 
@@ -93,6 +98,70 @@ def test_bad_input_is_told_and_nothing_written(
         CliRunner().invoke(app, ["calib", "images", "--out", "calib.json", *arguments], catch_exceptions=False)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["calib observe", "quantize"])
+def test_a_set_whose_picture_has_changed_is_not_calibrated_on(
+    command: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for frame in Drive(3, 96, 72, 9):
+        cv2.imwrite(f"{frame.index}.png", frame.image)
+    invoke("--data", ".", "--images", 9, "--out", "calib.json")
+    image = cv2.imread("5.png")
+    image[0, 0, 0] ^= 1
+    cv2.imwrite("5.png", image)
+    before = set(tmp_path.iterdir())
+    words = [*command.split(), str(tiny_model), "--manifest", "calib.json", "--out"]
+    words += (
+        ["ranges.json"]
+        if command == "calib observe"
+        else ["int8.onnx", "--data", DRIVE.replace("3", "4", 1), "--max-drop", "0.1"]
+    )
+
+    with pytest.raises(DataError, match=r"Calibration picture 5\.png .*has other pixels than when it was picked"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.fixture(params=["nan", "opset", "operator", "height"])
+def broken(request: pytest.FixtureRequest, tiny_model: Path, tmp_path: Path) -> tuple[str, str]:
+    """A model that no ranges can be told of, and what is said of it."""
+    model = onnx.load(tiny_model)
+    if request.param == "nan":
+        weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+        weights.CopyFrom(numpy_helper.from_array(np.full(weights.dims, np.nan, np.float32), weights.name))
+    elif request.param == "opset":
+        model.opset_import[0].version = 12
+    elif request.param == "operator":
+        convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+        convolution.op_type, convolution.domain = "Convolve", "com.example"
+        model.opset_import.append(helper.make_opsetid("com.example", 1))
+    else:
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
+    onnx.save(model, tmp_path / "broken.onnx")
+    messages = {
+        "nan": "holds values that are no numbers",
+        "opset": "opset 12",
+        "operator": "ONNX Runtime cannot run the FP32 graph.*com.example",
+        "height": "height",
+    }
+    return "broken.onnx", messages[request.param]
+
+
+@pytest.mark.parametrize("command", ["calib observe", "quantize"])
+def test_of_a_broken_model_nothing_is_written(
+    command: str, broken: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = "ranges.json" if command == "calib observe" else "int8.onnx"
+
+    with pytest.raises(ModelError, match=f"(?s){broken[1]}"):
+        words = [*command.split(), broken[0], "--data", "drive:frames=8,size=96x72", "--out", out]
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+    assert [path.name for path in tmp_path.iterdir()] == [broken[0]]
 
 
 @pytest.mark.parametrize("arguments", [["--data", DRIVE], ["--out", "a.json"], ["--data", DRIVE, "--out", "a.txt"]])

@@ -58,11 +58,11 @@ def build_torchvision(name: str, classes: int) -> nn.Module:
     return net
 
 
-def build_smp(name: str, encoder: str, classes: int) -> nn.Module:
+def build_smp(name: str, encoder: str, classes: int, **decoder: int) -> nn.Module:
     """A net of segmentation-models-pytorch."""
     import segmentation_models_pytorch as smp  # type: ignore[import-not-found,unused-ignore]
 
-    net: nn.Module = getattr(smp, name)(encoder_name=encoder, encoder_weights=None, classes=classes)
+    net: nn.Module = getattr(smp, name)(encoder_name=encoder, encoder_weights=None, classes=classes, **decoder)
     return net
 
 
@@ -80,7 +80,9 @@ NETS: dict[str, Callable[[int], nn.Module]] = {
     "smp-unet": lambda classes: build_smp("Unet", "resnet18", classes),
     "smp-fpn": lambda classes: build_smp("FPN", "resnet18", classes),
     "smp-deeplabv3plus": lambda classes: build_smp("DeepLabV3Plus", "mobilenet_v2", classes),
-    "smp-segformer": lambda classes: build_smp("Segformer", "mit_b0", classes),
+    "smp-segformer": lambda classes: build_smp(
+        "Segformer", "tu-regnetx_002", classes, decoder_segmentation_channels=64
+    ),
     "transformers-segformer": build_transformers,
 }
 

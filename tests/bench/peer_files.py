@@ -57,7 +57,7 @@ def prepare(entry: str, options: Namespace) -> tuple[Net, Path]:
     spec = read_onnx_spec(fp32)
     if not given and name != bundled in BUNDLED:
         given = bundled
-    shipped = shipped_pictures(bundled) if given == bundled != name else ""
+    shipped = shipped_pictures(given) if given else ""
     pictures = choose_pictures(spec, options, shipped)
     folder = options.out / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', spec.name)}-{sha256(fp32)[:8]}"
     folder.mkdir(parents=True, exist_ok=True)

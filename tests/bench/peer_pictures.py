@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from edge_seg.apps.ladder import GATE_IMAGES
@@ -12,7 +13,7 @@ from edge_seg.calib.split import split
 from edge_seg.data import open_dataset
 from edge_seg.spec import ModelSpec
 from edge_seg.types import UInt8Array
-from edge_seg.weights import FOLDER
+from edge_seg.weights import BUNDLED, FOLDER
 
 IMAGES = 120
 """As many as `edge-seg quantize` takes, and took for the bundled nets."""
@@ -44,10 +45,12 @@ def choose_pictures(spec: ModelSpec, options: Namespace, shipped: str = "") -> P
     return Pictures(name, options.data, lambda: calibration_images(dataset, spec, count))
 
 
-def shipped_pictures(bundled: str) -> str:
-    """The name of the pictures that a bundled INT8 file was calibrated on, from the ranges that lie beside it."""
-    found: str = json.loads((FOLDER / f"{bundled}.ranges.json").read_text())["pictures"]
-    return found
+def shipped_pictures(given: str) -> str:
+    """The name of the pictures that an INT8 file was calibrated on, a bundled name or a path, from the ranges that
+    `edge-seg quantize` wrote beside it; empty where there are none.
+    """
+    ranges = FOLDER / f"{given}.ranges.json" if given in BUNDLED else Path(given).with_suffix(".ranges.json")
+    return str(json.loads(ranges.read_text())["pictures"]) if ranges.is_file() else ""
 
 
 def describe(name: str, shipped: str, *, given: bool) -> str:
@@ -59,5 +62,5 @@ def describe(name: str, shipped: str, *, given: bool) -> str:
     if not given:
         return f"peers: {name}; ours: the same pictures"
     if not shipped:
-        return f"peers: {name}; ours: not known, the file was given"
+        return f"peers: {name}; ours: not known, no ranges lie beside the file"
     return f"peers: {name}; ours: {'the same, by the name in its ranges' if name == shipped else f'OTHERS, {shipped}'}"

@@ -6,10 +6,12 @@
 array whose rows are the graph's input for a picture each. The last line on stdout is JSON: packages, and seconds.
 
 What the documentation says, of the versions that pip gives today:
-- `quantize_static` asks for U8S8 on x86-64 with VNNI, for quant_pre_process before, and calls per-channel weights the
-  more accurate ones. The symbolic part of quant_pre_process is for transformers, and fails on a Resize by scales.
+- `quantize_static` asks for U8S8 on x86-64 with VNNI, for `reduce_range` without, for quant_pre_process before, and
+  calls per-channel weights the more accurate ones. The symbolic part of quant_pre_process is for transformers, and
+  fails on a Resize by scales.
 - NNCF calls OpenVINO's graph its preferred input, MIXED (asymmetric activations) the more accurate preset and
-  PERFORMANCE the default, and `fast_bias_correction=False` the more accurate, slower correction.
+  PERFORMANCE the default, and `fast_bias_correction=False` the more accurate, slower correction. Without VNNI it asks
+  for its default overflow fix, of the first layer, and where accuracy still drops for that of all layers.
 - modelopt writes for TensorRT: its files are slow on a CPU and are here for their accuracy. Entropy is its default,
   max the other choice. What is not INT8 is kept in FP32, where its default is FP16, for a GPU.
 """
@@ -44,8 +46,8 @@ def onnxruntime_defaults(model: Path, pictures: "Pictures", out: Path) -> None:
     quantize_static(model, out, _reader(model, pictures))
 
 
-def onnxruntime_x86(model: Path, pictures: "Pictures", out: Path) -> None:
-    """Pre-processed, U8S8, weights per channel."""
+def onnxruntime_x86(model: Path, pictures: "Pictures", out: Path, *, reduce_range: bool = False) -> None:
+    """Pre-processed, U8S8, weights per channel; of 7 bits with `reduce_range`."""
     from onnxruntime.quantization import QuantFormat, QuantType, quant_pre_process, quantize_static
 
     prepared = out.with_suffix(".prepared")
@@ -56,6 +58,7 @@ def onnxruntime_x86(model: Path, pictures: "Pictures", out: Path) -> None:
         _reader(model, pictures),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
+        reduce_range=reduce_range,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
@@ -88,7 +91,7 @@ def nncf_onnx(model: Path, pictures: "Pictures", out: Path, *, preset: str) -> N
     onnx.save(nncf.quantize(onnx.load(model), data, **_nncf_options(preset, pictures)), out)
 
 
-def nncf_openvino(model: Path, pictures: "Pictures", out: Path, *, preset: str, fast: bool = True) -> None:
+def nncf_openvino(model: Path, pictures: "Pictures", out: Path, *, preset: str, **chosen: Any) -> None:  # noqa: ANN401
     """NNCF on OpenVINO's graph of the ONNX file; `out` is an IR file, which only OpenVINO reads."""
     import nncf  # type: ignore[import-not-found,unused-ignore]
     import openvino as ov
@@ -96,8 +99,15 @@ def nncf_openvino(model: Path, pictures: "Pictures", out: Path, *, preset: str, 
     graph = ov.convert_model(model)
     graph.reshape([1, *pictures.shape[1:]])
     data = nncf.Dataset(range(len(pictures)), lambda row: pictures[row : row + 1])
-    options = _nncf_options(preset, pictures)
-    ov.save_model(nncf.quantize(graph, data, fast_bias_correction=fast, **options), out, compress_to_fp16=False)
+    ov.save_model(nncf.quantize(graph, data, **_nncf_options(preset, pictures), **chosen), out, compress_to_fp16=False)
+
+
+def nncf_openvino_7_bits(model: Path, pictures: "Pictures", out: Path) -> None:
+    """The same with weights of 7 bits, in all layers, and the slower correction."""
+    import nncf  # type: ignore[import-not-found,unused-ignore]
+
+    fix = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    nncf_openvino(model, pictures, out, preset="MIXED", fast_bias_correction=False, advanced_parameters=fix)
 
 
 def _nncf_options(preset: str, pictures: "Pictures") -> dict[str, Any]:
@@ -133,6 +143,8 @@ class Recipe(NamedTuple):
     title: str
     quantize: Callable[["Path", "Pictures", "Path"], None]
     suffix: str = ".onnx"
+    without_vnni: bool = False
+    """Whether it is meant for x86 CPUs without VNNI alone."""
 
 
 ENVIRONMENTS = {
@@ -146,6 +158,12 @@ _part = functools.partial
 RECIPES = {
     "ort-defaults": Recipe("onnxruntime", "quantize_static, defaults", onnxruntime_defaults),
     "ort-x86": Recipe("onnxruntime", "quantize_static, U8S8 per channel", onnxruntime_x86),
+    "ort-7-bits": Recipe(
+        "onnxruntime",
+        "quantize_static, U8S8 per channel, 7 bits",
+        _part(onnxruntime_x86, reduce_range=True),
+        without_vnni=True,
+    ),
     "nncf-performance": Recipe("nncf", "NNCF ONNX, PERFORMANCE", _part(nncf_onnx, preset="PERFORMANCE")),
     "nncf-mixed": Recipe("nncf", "NNCF ONNX, MIXED", _part(nncf_onnx, preset="MIXED")),
     "nncf-ir-performance": Recipe(
@@ -153,7 +171,13 @@ RECIPES = {
     ),
     "nncf-ir-mixed": Recipe("nncf", "NNCF OpenVINO, MIXED", _part(nncf_openvino, preset="MIXED"), ".xml"),
     "nncf-ir-accurate": Recipe(
-        "nncf", "NNCF OpenVINO, MIXED, slow correction", _part(nncf_openvino, preset="MIXED", fast=False), ".xml"
+        "nncf",
+        "NNCF OpenVINO, MIXED, slow correction",
+        _part(nncf_openvino, preset="MIXED", fast_bias_correction=False),
+        ".xml",
+    ),
+    "nncf-ir-7-bits": Recipe(
+        "nncf", "NNCF OpenVINO, MIXED, slow correction, 7 bits", nncf_openvino_7_bits, ".xml", without_vnni=True
     ),
     "modelopt-entropy": Recipe("modelopt", "modelopt, entropy", _part(modelopt, method="entropy")),
     "modelopt-max": Recipe("modelopt", "modelopt, max", _part(modelopt, method="max")),

@@ -4,10 +4,11 @@
 
 A net is a bundled one (`edge-seg-n-fp32`, compared with `edge-seg-n` as it is shipped), a pair `FP32.onnx=INT8.onnx`,
 or an FP32 file alone, which is quantized here for this machine's target by min-max ranges. All peers calibrate on the
-same pictures: those of --manifest, else 120 of --data spread evenly. So does ours of an FP32 file alone. A bundled file
-was calibrated on what the gates of `edge-seg quantize` set apart for it: 120 pictures of CamVid's train set, of other
-sequences than those that judged the ladder's rungs. With `--data camvid:PATH/train` and no manifest the peers get these
-pictures too; with other pictures, and for a pair, ours had its own. The table's head and results.json say which it was.
+same pictures: those of --manifest, else 120 of --data spread evenly. So does ours of an FP32 file alone. Any other
+file of ours was calibrated on what the gates of `edge-seg quantize` set apart for it (120 pictures of CamVid's train
+set, of other sequences than those that judged the ladder's rungs). With `--data camvid:PATH/train` and no manifest
+the peers get these pictures too, where the ranges beside the file name them; else ours had its own. The table's head
+and results.json say which it was.
 
 The peers are `quantize_static` of ONNX Runtime, NNCF and nvidia-modelopt, each by its defaults and by what its
 documentation recommends (`peer_quantizers.py`), in an environment of its own under --envs, made with venv and pip where
@@ -18,6 +19,10 @@ or quantizes nothing, and with `--part core` in any case, it is given the float 
 normalised picture to the logits before their last up-sampling, which is put back between the ends as they are. Ours
 always is the whole file, with its integer ends: they are part of what is compared. NNCF on OpenVINO's graph writes an
 IR file, which only OpenVINO reads; it always gets the whole graph.
+
+On x86 CPUs without VNNI files of 8-bit weights are computed exactly on ONNX Runtime, and ONNX files of them are not
+run on OpenVINO, which would add their products wrongly; peers are asked for 7 bits there too. IR files are run as
+they are.
 
 Accuracy is that of finished files, and nothing is chosen on it, so the judging set may be a test set. Intervals are
 those of a paired bootstrap over its pictures. Latency is that of the whole file with the run-time's own choice of
@@ -47,6 +52,7 @@ from peer_scores import Artefact, confusion_by_picture, kept, speed_between
 from edge_seg.bootstrap import class_iou, hits_and_unions, miou_interval
 from edge_seg.data import open_dataset
 from edge_seg.files import write_whole
+from edge_seg.runners.cpu import lacks_vnni
 from edge_seg.types import Dataset
 
 OURS = "edge-seg quantize"
@@ -90,7 +96,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=10**6, help="of the judging set, spread evenly; all by default")
     parser.add_argument("--envs", type=Path, required=True, help="folder of the peers' environments")
     parser.add_argument("--out", type=Path, required=True, help="folder for quantized files, scores and results.json")
-    parser.add_argument("--recipes", type=_names(RECIPES), default=list(RECIPES), help=f"of {', '.join(RECIPES)}")
+    usual = [name for name, recipe in RECIPES.items() if lacks_vnni() or not recipe.without_vnni]
+    parser.add_argument("--recipes", type=_names(RECIPES), default=usual, help=f"of {', '.join(RECIPES)}")
     parser.add_argument("--runtimes", type=_names(("onnxruntime", "openvino")), default=["onnxruntime", "openvino"])
     parser.add_argument("--part", choices=("whole", "core"), default="whole", help="of the graph, for the peers")
     parser.add_argument("--threads", type=int, default=1, help="of the evaluations, not of what is timed")

@@ -14,6 +14,7 @@ from edge_seg.calib.placement import name_nodes
 from edge_seg.calib.quantize import choose_target, open_fp32, quantize, write_int8
 from edge_seg.calib.ranges import observe
 from edge_seg.calib.rung import Rung
+from edge_seg.calib.speed import Speed
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, ModelError
 from edge_seg.export.graph import Graph
@@ -242,6 +243,29 @@ def test_of_the_two_dialects_one_that_cannot_be_written_is_skipped(
     model.opset_import[0].version = 22
     with pytest.raises(ModelError, match=r"(?s)tensorrt: The model has opset 22.*onnxruntime-x86: The model has"):
         choose_target(model, ranges, Rung("openvino"))
+
+
+@pytest.mark.parametrize(
+    ("speedup", "chosen"), [(1.5, "tensorrt"), (1.02, "onnxruntime-x86"), (0.5, "onnxruntime-x86")]
+)
+def test_of_the_two_dialects_the_second_is_taken_where_it_is_clearly_faster(
+    speedup: float, chosen: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")  # without it the tiny net is too narrow for TensorRT's INT8
+    model = open_fp32(tiny_model)
+    ranges = observe(model, (image[None] for image in IMAGES))
+    several = (TARGETS["onnxruntime-x86"], TARGETS["tensorrt"])
+    compared: list[tuple[str, str]] = []
+
+    def time(first: tuple[Path, str], second: tuple[Path, str]) -> Speed:
+        compared.append((first[0].stem, second[0].stem))
+        return Speed(1.0, 1.0 / speedup, speedup, speedup, speedup)
+
+    monkeypatch.setattr("edge_seg.calib.quantize.targets_of", lambda name: (several, "onnxruntime"))
+    monkeypatch.setattr("edge_seg.calib.quantize.compare_speed", time)
+
+    assert choose_target(model, ranges, Rung("openvino")) == chosen
+    assert compared == [("onnxruntime-x86", "tensorrt")]
 
 
 def test_another_input_chain_is_refused(tiny_int8_model: Path) -> None:

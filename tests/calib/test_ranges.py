@@ -1,6 +1,8 @@
 """Ranges: counted as a second pass would, chosen as the formulas say, and read back as written."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,16 @@ from edge_seg.calib.ranges import (
     read_ranges,
     write_ranges,
 )
-from edge_seg.calib.thresholds import METHODS, entropy, min_max, mse, mse_symmetric, percentile, squared_error
+from edge_seg.calib.thresholds import (
+    KL_STEP,
+    METHODS,
+    entropy,
+    min_max,
+    mse,
+    mse_symmetric,
+    percentile,
+    squared_error,
+)
 from edge_seg.data.drive import Drive
 from edge_seg.errors import DataError, ModelError
 from edge_seg.runners.contract import add_score
@@ -111,6 +122,45 @@ def test_entropy_leaves_rare_values_out_and_keeps_an_even_spread() -> None:
     assert entropy(counted(RNG.uniform(0, 8, 100_000)))[1] == pytest.approx(8, rel=0.03)
     low, high = entropy(counted(RNG.normal(size=100_000)))
     assert -low == pytest.approx(high, rel=0.2)
+
+
+def test_entropy_of_what_a_relu_gives_is_that_of_its_positive_values() -> None:
+    """Zero is a level of every range, and so no reason to clip."""
+    positive = np.abs(RNG.normal(size=50_000))
+
+    with_zeros = entropy(counted(np.concatenate([positive, np.zeros(200_000)])))[1]
+
+    assert with_zeros == pytest.approx(entropy(counted(positive))[1], rel=0.02)
+    assert with_zeros > 0.8 * positive.max()
+    assert entropy(counted(np.zeros(9))) == (0, 0)
+
+
+@pytest.mark.parametrize("levels", [256, 128])
+def test_entropy_is_that_of_a_search_bin_by_bin(levels: int) -> None:
+    """Against Migacz's loop as it is written, in plain Python."""
+    drawn = np.maximum(RNG.lognormal(size=100_000) - 1, 0)
+    values = drawn if levels == 256 else RNG.laplace(size=100_000)
+    histogram = counted(values)
+    sides = histogram.counts[:SIDE_BINS][::-1] + histogram.counts[SIDE_BINS:]
+    bins = [int(min(sides[:2])), *map(int, sides[1:])]
+    used = max(place for place, count in enumerate(bins) if count) + 1
+
+    stops = [*range(levels, used, KL_STEP), used]
+    best = min(stops, key=lambda stop: divergence_bin_by_bin(bins, stop, levels))
+
+    assert entropy(histogram)[1] == pytest.approx(min(best * histogram.width, histogram.most))
+    assert best < used
+
+
+def divergence_bin_by_bin(bins: list[int], stop: int, levels: int) -> float:
+    p, q = [float(count) for count in bins[:stop]], [0.0] * stop
+    p[-1] += sum(bins[stop:])
+    for _, group in itertools.groupby(range(stop), lambda place: place * levels // stop):
+        inside = [place for place in group if bins[place]]
+        for place in inside:
+            q[place] = sum(bins[other] for other in inside) / len(inside)
+    pairs = [(one / sum(p), (other or 1e-3) / sum(q)) for one, other in zip(p, q, strict=True) if one]
+    return sum(one * math.log(one / other) for one, other in pairs)
 
 
 @pytest.mark.parametrize("method", METHODS)
