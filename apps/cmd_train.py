@@ -66,7 +66,8 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
     init: Annotated[
-        Path | None, typer.Option(help="File to start from: .pt, any state dict, FP32 .onnx, or a bundled name.")
+        Path | None,
+        typer.Option(help="File to start from: .pt, any state dict, .safetensors, FP32 .onnx, or a bundled name."),
     ] = None,
     encoder_weights: Annotated[
         str, typer.Option(help="random, or published: the encoder's, from ImageNet; for torchvision: and timm: nets.")
@@ -90,7 +91,9 @@ def train(
         typer.Option(help="With --qat: method of the ranges, as of edge-seg quantize.", show_default="min-max"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted run ended.")] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the net: pays on some GPUs.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile, for GPUs: on CPUs it brings nothing.")
+    ] = False,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU, of each machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,

@@ -1,6 +1,5 @@
 """Files of weights, whoever wrote them: tensors by name, and what they owe to whom."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,8 @@ class WeightFile:
 
 
 def read_weights(model: Path) -> WeightFile:
-    """Tensors of a checkpoint, of any PyTorch state dict, of an FP32 ONNX file of `edge-seg export` or a bundled name.
+    """Tensors of a checkpoint, of any PyTorch state dict or safetensors, of an FP32 ONNX file of `edge-seg export` or a
+    bundled name.
 
     ModelError for a file without tensors, one that holds code, and an INT8 file.
     """
@@ -44,10 +44,18 @@ def read_weights(model: Path) -> WeightFile:
     return _read_onnx(path, model) if path.suffix == ".onnx" else _read_pytorch(path)
 
 
+def _load(path: Path) -> Any:  # noqa: ANN401
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _read_pytorch(path: Path) -> WeightFile:
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        found = _load(path)
+    except Exception as error:  # whatever another file makes of the readers
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{path} is no file of PyTorch weights alone ({type(error).__name__}: {reason}). Give one of edge-seg "

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from edge_seg.checkpoint import write_checkpoint
@@ -97,6 +98,19 @@ def test_state_dicts_of_other_programs_are_read(prefix: str, nest: str | None, t
     file = read_weights(tmp_path / "theirs.pth")
     assert (file.dataset, file.arch) == ("weights of theirs.pth", None)
     assert file.licence.startswith("Unknown")
+
+
+def test_safetensors_are_read_and_a_damaged_file_is_told(tmp_path: Path) -> None:
+    first, net = perturbed(), build_model(N, 11)
+    save_file(first.state_dict(), tmp_path / "theirs.safetensors")
+
+    report = init_net(net, tmp_path / "theirs.safetensors", N, [])
+
+    assert len(report.taken) == report.wanted
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in first.state_dict().items())
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "theirs.safetensors").read_bytes()[:999])
+    with pytest.raises(ModelError, match=r"cut\.safetensors is no file of PyTorch weights alone"):
+        read_weights(tmp_path / "cut.safetensors")
 
 
 def test_a_classifiers_weights_go_into_the_encoder(tmp_path: Path) -> None:
