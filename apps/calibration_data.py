@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,6 +15,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from edge_seg.calib.ranges import Ranges
 
 MOST_DEPTH = 8
 """Unions in unions, beyond which none is read: one may name itself."""
@@ -39,6 +43,18 @@ def check_calibration_data(*uris: str) -> None:
     if split is not None:
         raise typer.BadParameter(
             f"{' '.join(uris)}: what is learned or chosen on {split} cannot be measured there. Give pictures of train."
+        )
+
+
+def tell_zeros(ranges: "Ranges") -> None:
+    """Warn on stderr of tensors that are zero on every picture."""
+    if zeros := ranges.zeros():
+        one = len(zeros) == 1
+        print(
+            f"Warning: {len(zeros)} tensor{' is' if one else 's are'} zero on every calibration image ({zeros[0]}"
+            f"{'' if one else ' and others'}): a part of the model does nothing there. Is the model trained, and are "
+            "these its images?",
+            file=sys.stderr,
         )
 
 

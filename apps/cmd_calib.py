@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_seg.apps import cmd_cache, cmd_sensitivity
-from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count
+from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count, tell_zeros
 from edge_seg.files import check_writable, same_file
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def _observe_manifest(model: Path, path: Path) -> "Ranges":
     check_calibration_data(*manifest.sources)
     pictures = manifest_images(manifest, read_onnx_spec(model))
     with progress("calibrate", len(manifest.pictures)) as step:
-        return observe_images(open_fp32(model), pictures, pictures=manifest_hash(manifest), on_image=step)
+        ranges = observe_images(open_fp32(model), pictures, pictures=manifest_hash(manifest), on_image=step)
+    tell_zeros(ranges)
+    return ranges
 
 
 def _check_manifest(out: Path) -> None:

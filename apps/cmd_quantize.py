@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count
+from edge_seg.apps.calibration_data import IMAGES, check_calibration_data, image_count, tell_zeros
 from edge_seg.apps.cmd_export import check_out
 from edge_seg.apps.ladder import Wish, files_beside, quantize_behind_gates, stale_beside, warn_of_stale
 from edge_seg.errors import SinkError
@@ -163,4 +163,6 @@ def observe_data(graph: "onnx.ModelProto", data: str, images: int) -> "Ranges":
     count = len(pick_indices(len(dataset), images))
     with progress("calibrate", count) as step:
         pictures = calibration_images(dataset, check_contract(graph, "the model"), images)
-        return observe(graph, pictures, pictures=data, on_image=step)
+        ranges = observe(graph, pictures, pictures=data, on_image=step)
+    tell_zeros(ranges)
+    return ranges

@@ -56,6 +56,14 @@ class Ranges:
                 raise DataError(f"{name} has no {methods.get(name, method)} range. Observe it: edge-seg calib observe")
         return {name: found[methods.get(name, method)] for name, found in self.tensors.items()}
 
+    def zeros(self) -> list[str]:
+        """The tensors that are zero on every picture: parts of the model that do nothing there.
+
+        >>> Ranges("", "", 8, {"a": {"min-max": (0.0, 0.0)}, "b": {"min-max": (0.0, 1.0)}}).zeros()
+        ['a']
+        """
+        return [name for name, found in self.tensors.items() if found.get("min-max") == (0.0, 0.0)]
+
     def to_json(self) -> str:
         """JSON text, a line per tensor; `parse_ranges` reads it back."""
         head = {"version": VERSION, "model": self.model, "pictures": self.pictures, "images": self.images}

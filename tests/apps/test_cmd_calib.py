@@ -5,11 +5,8 @@ import shutil
 from pathlib import Path
 
 import cv2
-import numpy as np
-import onnx
 import pytest
 import typer
-from onnx import helper, numpy_helper
 from typer.testing import CliRunner, Result
 
 from edge_seg.apps.calibration_data import check_calibration_data
@@ -123,45 +120,6 @@ def test_a_set_whose_picture_has_changed_is_not_calibrated_on(
         CliRunner().invoke(app, words, catch_exceptions=False)
 
     assert set(tmp_path.iterdir()) == before
-
-
-@pytest.fixture(params=["nan", "opset", "operator", "height"])
-def broken(request: pytest.FixtureRequest, tiny_model: Path, tmp_path: Path) -> tuple[str, str]:
-    """A model that no ranges can be told of, and what is said of it."""
-    model = onnx.load(tiny_model)
-    if request.param == "nan":
-        weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
-        weights.CopyFrom(numpy_helper.from_array(np.full(weights.dims, np.nan, np.float32), weights.name))
-    elif request.param == "opset":
-        model.opset_import[0].version = 12
-    elif request.param == "operator":
-        convolution = next(node for node in model.graph.node if node.op_type == "Conv")
-        convolution.op_type, convolution.domain = "Convolve", "com.example"
-        model.opset_import.append(helper.make_opsetid("com.example", 1))
-    else:
-        model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
-    onnx.save(model, tmp_path / "broken.onnx")
-    messages = {
-        "nan": "holds values that are no numbers",
-        "opset": "opset 12",
-        "operator": "ONNX Runtime cannot run the FP32 graph.*com.example",
-        "height": "height",
-    }
-    return "broken.onnx", messages[request.param]
-
-
-@pytest.mark.parametrize("command", ["calib observe", "quantize"])
-def test_of_a_broken_model_nothing_is_written(
-    command: str, broken: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    out = "ranges.json" if command == "calib observe" else "int8.onnx"
-
-    with pytest.raises(ModelError, match=f"(?s){broken[1]}"):
-        words = [*command.split(), broken[0], "--data", "drive:frames=8,size=96x72", "--out", out]
-        CliRunner().invoke(app, words, catch_exceptions=False)
-
-    assert [path.name for path in tmp_path.iterdir()] == [broken[0]]
 
 
 @pytest.mark.parametrize("arguments", [["--data", DRIVE], ["--out", "a.json"], ["--data", DRIVE, "--out", "a.txt"]])
