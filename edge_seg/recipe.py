@@ -38,7 +38,7 @@ class Samples:
     drive_share: float = number(0.0, most=0.9)  # of rendered drive frames among the samples
     scale_least: float = number(0.5, 0.1, 10)
     scale_most: float = number(2.5, 0.1, 10)
-    stretch: float = number(0.1, most=1)  # width against height, octaves either way
+    stretch: float = number(0.1, most=1)  # octaves by which one side may grow and the other shrink
     mirror: float = number(0.5, most=1)
     rare: float = number(0.0, most=1)  # share of crops placed on a class rarer than the average
     colour: float = number(1.0, most=2)  # strength of the changes of brightness, contrast, saturation and cast

@@ -22,7 +22,7 @@ settings.load_profile("untimed")
 
 RECIPE_FIELDS = {
     "schedule": ("epochs", "batch", "lr", "weight_decay", "ema", "optimizer", "decay"),
-    "samples": ("drive_share", "rare", "elastic"),
+    "samples": ("drive_share", "rare", "elastic", "mix"),
     "loss": ("aux",),
 }
 """What `short_run` takes of a recipe."""

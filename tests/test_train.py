@@ -182,16 +182,46 @@ def test_what_cannot_work_is_told(
     assert not (tmp_path / "net.pt").exists()
 
 
+@pytest.fixture
+def compiled_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions that were compiled, one for each call of what `torch.compile` made of them."""
+    compiling, calls = torch.compile, []
+
+    def watching(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = compiling(function)
+
+        def counting(*arguments: Any) -> Any:  # noqa: ANN401
+            calls.append(function.__name__)
+            return compiled(*arguments)
+
+        return counting
+
+    monkeypatch.setattr(torch, "compile", watching)
+    return calls
+
+
 @pytest.mark.slow
-def test_a_compiled_net_learns_the_same(short_run: ShortRun, tmp_path: Path) -> None:
+def test_a_compiled_net_learns_the_same(
+    short_run: ShortRun, tmp_path: Path, tiny_checkpoint: Path, compiled_calls: list[str]
+) -> None:
+    """What is compared is the way that kernels and statistics went, far less than they measure.
+
+    A scale or an offset before another BatchNorm has no gradient, and goes where the rounding takes it.
+    """
     if shutil.which("g++") is None:
         pytest.skip("compiling for a CPU needs g++")
+    begun, ways = read_checkpoint(tiny_checkpoint)[2].state_dict(), []
     for name, compiled in (("plain", False), ("compiled", True)):
-        train(short_run(tmp_path / name, epochs=1, compile=compiled))
+        slow = {"optimizer": "sgd", "lr": 2e-3, "ema": 0.0, "epochs": 1}
+        run = short_run(tmp_path / name, init=tiny_checkpoint, compile=compiled, **slow)
+        train(run)
+        assert compiled_calls == ["features"] * (4 if compiled else 0)
+        ended = read_checkpoint(run.out)[2].state_dict()
+        ways.append({n: ended[n] - was for n, was in begun.items() if was.ndim == 4 or "running" in n})
 
-    plain, compiled_net = (read_checkpoint(tmp_path / name / "net.pt")[2] for name in ("plain", "compiled"))
-    for (name, expected), found in zip(plain.state_dict().items(), compiled_net.state_dict().values(), strict=True):
-        torch.testing.assert_close(found, expected, atol=2e-2, rtol=2e-2, msg=name)
+    assert len(ways[0]) > 60
+    apart = {name: float((ways[1][name] - way).norm() / way.norm()) for name, way in ways[0].items()}
+    assert {name: share for name, share in apart.items() if not share < 0.1} == {}
 
 
 @pytest.mark.parametrize(("optimizer", "decay"), [("sgd", "cosine"), ("adamw", "poly")])

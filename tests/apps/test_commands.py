@@ -1,6 +1,7 @@
 """train, export, quantize, eval and models from the command line, in the order in which a user types them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,21 @@ def test_from_training_to_int8(tmp_path: Path) -> None:
     assert list(scores[0]["class_iou"])[:2] == ["Sky", "Building"]
 
 
-def test_scores_for_people_name_every_class(tiny_model: Path) -> None:
-    text = invoke("eval", tiny_model, "--data", "drive:frames=2,size=96x72", "--runtime", "onnxruntime")
+def test_scores_for_people_are_those_of_the_report(tiny_model: Path) -> None:
+    command = "eval", tiny_model, "--data", "drive:frames=2,size=96x72", "--runtime", "onnxruntime"
+    text, scores = invoke(*command), json.loads(invoke(*command, "--json"))
 
     assert "tiny FP32 on onnxruntime, drive seed 1, 2 images" in text
-    assert "Bicyclist" in text
-    assert "mean (mIoU, class average)" in text
-    assert "global accuracy" in text
+    shown = {name: "-" if iou is None else f"{iou:.4f}" for name, iou in scores["class_iou"].items()}
+    assert len(shown) == 11
+    for name, iou in shown.items():
+        assert re.search(rf"^\W*{name}\W+?{re.escape(iou)}\s", text, re.MULTILINE), name
+
+    keys = ["miou", "class_accuracy", "global_accuracy", "boundary_f1", "dice"]
+    miou, recall, whole, boundary, dice = values = [f"{scores[key]:.4f}" for key in keys]
+    assert len(set(values)) == len(keys)
+    assert re.search(rf"mean \(mIoU, class average\)\W+{miou}\W+{recall}\s", text)
+    assert re.search(rf"global accuracy {whole}\s+boundary F1 {boundary}\s+Dice {dice}\s", text)
 
 
 def test_record_writes_the_score_into_the_users_own_file(tiny_model: Path, tmp_path: Path) -> None:

@@ -105,17 +105,21 @@ def test_a_run_resumes_to_the_same_net_wherever_it_was_stopped(
         {"arch": "torchvision:efficientnet_b0"},  # its stochastic depth draws in every step
         {"precision": "bf16"},
         {"teacher": "TINY"},
+        {"data": "PICTURES", "drive_share": 0.5, "mix": 0.5, "rare": 0.5},
     ],
-    ids=["worker", "val", "frozen", "random layers", "bf16", "teacher"],
+    ids=["worker", "val", "frozen", "random layers", "bf16", "teacher", "pictures"],
 )
 def test_every_kind_of_run_resumes_to_the_same_net(
     changes: dict[str, object],
     short_run: ShortRun,
     tmp_path: Path,
     tiny_checkpoint: Path,
+    write_camvid: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changes = {name: tiny_checkpoint if value == "TINY" else value for name, value in changes.items()}
+    write_camvid(tmp_path, "train", names="abcdefgh")
+    made = {"TINY": tiny_checkpoint, "PICTURES": f"camvid:{tmp_path}/train"}
+    changes = {name: made.get(str(value), value) for name, value in changes.items()}
     whole, halves = (short_run(tmp_path / name, epochs=3, **changes) for name in ("whole", "halves"))
     train(whole)
     with monkeypatch.context() as patch:

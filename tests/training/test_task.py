@@ -8,11 +8,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edge_seg.models import SegmentationNet, build_model
+from edge_seg.models.deploy import normalise
 from edge_seg.recipe import Loss, Schedule
 from edge_seg.training.objective import Objective
 from edge_seg.training.task import SegmentationTask
+from edge_seg.types import VOID
 
 
 def make_task(schedule: Schedule, *, freeze: bool = False) -> SegmentationTask:
@@ -98,3 +101,39 @@ def test_four_steps_see_four_quarters_of_the_truth() -> None:
     assert [quarter.shape for quarter in seen.truths] == [(1, 3, 4)] * 8
     assert sorted(torch.cat(seen.truths[:4]).flatten().tolist()) == list(range(48))
     assert all(torch.equal(*pair) for pair in zip(seen.truths[:4], seen.truths[4:], strict=True))
+
+
+LABELS = torch.randint(0, 11, (2, 64, 96), generator=torch.Generator().manual_seed(1))
+"""Noise, so that the truth of one stride is not that of another one."""
+BATCH = torch.randint(0, 256, (2, 3, 64, 96), generator=torch.Generator().manual_seed(2)).byte()
+WEIGHTS = torch.linspace(0.5, 1.5, 11)
+
+
+def loss_of_step(net: SegmentationNet, truth: Tensor, **terms: float) -> float:
+    """The loss of the first step, with these terms of the recipe."""
+    task = SegmentationTask(net, Objective(Loss(**terms), WEIGHTS), Schedule())  # type: ignore[arg-type]
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.0}])
+    task._trainer = SimpleNamespace(optimizers=[optimizer], global_step=0)  # type: ignore[assignment]
+    task.log = lambda *arguments, **options: None  # type: ignore[method-assign]
+    return task.training_step((BATCH, truth.byte()), 0).item()
+
+
+@pytest.mark.parametrize("aux", [0.4, 1.0])
+@pytest.mark.parametrize("others", [{}, {"dice": 1.0, "jaccard": 1.0, "border": 1.0}], ids=["alone", "of three more"])
+def test_auxiliary_heads_add_their_weight_times_the_loss_at_their_strides(aux: float, others: dict[str, float]) -> None:
+    """They are given the pixels in the middle of their strides, and the first term of the loss alone."""
+    torch.manual_seed(0)
+    net = build_model("edge-seg-n", 11)
+    truth = LABELS.clone()
+    truth[:, :, :24] = VOID
+
+    _, at8, at16 = net.forward_with_aux(normalise(BATCH))
+    assert (at8.shape[-2:], at16.shape[-2:]) == ((8, 12), (4, 6))
+    terms = [
+        F.cross_entropy(deep, truth[:, middle :: 2 * middle, middle :: 2 * middle], WEIGHTS, ignore_index=VOID).item()
+        for deep, middle in ((at8, 4), (at16, 8))
+    ]
+    without = loss_of_step(net, truth, aux=0.0, **others)
+
+    assert min(terms) > 1 and abs(terms[0] - terms[1]) > 0.01
+    assert loss_of_step(net, truth, aux=aux, **others) == pytest.approx(without + aux * sum(terms), rel=1e-5)
