@@ -153,7 +153,7 @@ class OrtRunner:
     """A deployable ONNX file on ONNX Runtime: on the CPU, or by another `provider`, whose run-time has its own name."""
 
     def __init__(self, path: Path, threads: int = 0, *, provider: str = CPU, runtime: str = "onnxruntime") -> None:
-        self.runtime = runtime
+        self.runtime, self._name = runtime, path.name
         model = load_onnx(path)
         self.spec = check_contract(model, str(path))
         if provider == CPU:
@@ -170,9 +170,12 @@ class OrtRunner:
             )
 
     def infer(self, images: UInt8Array) -> UInt8Array:
-        """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR."""
+        """Labels uint8 [N, H, W] of images uint8 [N, H, W, 3] BGR; ModelError where the graph cannot be computed."""
         check_images(images, self.spec)
-        labels: UInt8Array = self._session.run(["labels"], {"image": images})[0]
+        try:
+            labels: UInt8Array = self._session.run(["labels"], {"image": images})[0]
+        except ORT_ERRORS as error:
+            raise ModelError(f"ONNX Runtime {ort.__version__} cannot run {self._name}: {error}") from None
         return labels
 
     def __enter__(self) -> "OrtRunner":

@@ -1,12 +1,15 @@
 """Nets of torchvision, segmentation-models-pytorch and transformers, as our training and their users have them."""
 
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edge_seg.errors import ModelError
+from edge_seg.files import written_whole
 from edge_seg.models import SegmentationNet
 from edge_seg.spec import INPUT_MIDDLE, INPUT_SCALE
 
@@ -135,6 +138,11 @@ class ForeignNet(SegmentationNet):
         return []
 
 
+def build_foreign(name: str, classes: int) -> ForeignNet:
+    """One of NETS with weights of chance, in the place of one of ours."""
+    return ForeignNet(NETS[name](classes), classes, LIBRARIES[name.partition("-")[0]])
+
+
 class Exported(nn.Module):
     """The foreign net as its library's users have it: float RGB pictures in, logits alone out."""
 
@@ -144,3 +152,26 @@ class Exported(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.full(self.net, x)
+
+
+EXPORTERS = ("torchscript", "dynamo")
+
+
+def export(
+    net: ForeignNet, size: tuple[int, int], out: Path, *, exporter: str = "torchscript", batch: int | None = None
+) -> None:
+    """Write the library's own net as ONNX for pictures of `size` (width, height), by either of PyTorch's exporters.
+
+    The batch is free where none is given.
+    """
+    pictures = torch.zeros(batch or 2, 3, *size[::-1])
+    named: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"]}
+    if exporter == "torchscript":
+        named |= {"dynamo": False, "opset_version": 17}
+        named |= {} if batch else {"dynamic_axes": {"input": {0: "batch"}, "logits": {0: "batch"}}}
+    else:
+        named |= {"external_data": False}
+        named |= {} if batch else {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+    with written_whole(out) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that are constants, and of the exporter's own future
+        torch.onnx.export(Exported(net).eval(), (pictures,), temporary, **named)

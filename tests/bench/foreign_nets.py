@@ -22,12 +22,11 @@ import json
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from foreign_libraries import LIBRARIES, MEAN, NETS, STD, Exported, ForeignNet
+from foreign_libraries import EXPORTERS, LIBRARIES, MEAN, NETS, STD, ForeignNet, build_foreign, export
 
 from edge_seg.checkpoint import read_checkpoint
 from edge_seg.data import open_dataset
@@ -46,7 +45,7 @@ def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
     library = LIBRARIES[options.net.partition("-")[0]]
-    MODELS[options.net] = lambda classes: ForeignNet(NETS[options.net](classes), classes, library)  # type: ignore[assignment,return-value]
+    MODELS[options.net] = lambda classes: build_foreign(options.net, classes)  # type: ignore[assignment,return-value]
     folder: Path = options.out / options.net
     found = train_net(options, folder, library.divisor)
     _, spec, net = read_checkpoint(folder / "net.pt")
@@ -55,7 +54,7 @@ def main() -> None:
         width, height = sides(options.export_size, library.divisor)
         spec = dataclasses.replace(spec, width=width, height=height, scores={})
     finish(net, spec, options)
-    export(net, spec, folder / "net.onnx", exporter=options.exporter)
+    export(net, (spec.width, spec.height), folder / "net.onnx", exporter=options.exporter)
     adopted = judge(adopt(spec, folder), options.test)
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     print(
@@ -82,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
     parser.add_argument("--init", type=Path, help="a checkpoint of the same net, to go on from")
     parser.add_argument("--teacher", type=Path, help="such as edge-seg-s-fp32; of its logits alone")
-    parser.add_argument("--exporter", default="torchscript", choices=("torchscript", "dynamo"), help="of torch.onnx")
+    parser.add_argument("--exporter", default="torchscript", choices=EXPORTERS, help="of torch.onnx")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
@@ -142,20 +141,6 @@ def finish(net: ForeignNet, spec: ModelSpec, arguments: argparse.Namespace) -> N
     options = TrainOptions(data=arguments.data, out=Path("none.pt"), run_dir=Path("none"), recipe=recipe, **size)
     samples, pictures = open_training_set(open_dataset(arguments.data), options)
     finish_net(net, pictures.images, weights_of_classes(samples, recipe.loss, net.classes), recipe)
-
-
-def export(net: ForeignNet, spec: ModelSpec, out: Path, *, exporter: str) -> None:
-    """Write the library's own net as ONNX, with a free batch, by either of PyTorch's exporters."""
-    pictures = torch.zeros(2, 3, spec.height, spec.width)
-    named: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"]}
-    if exporter == "torchscript":
-        axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
-        named |= {"dynamo": False, "opset_version": 17, "dynamic_axes": axes}
-    else:
-        named |= {"dynamic_shapes": ({0: torch.export.Dim("batch")},), "external_data": False}
-    with written_whole(out) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of shapes that are constants, and of the exporter's own future
-        torch.onnx.export(Exported(net).eval(), (pictures,), temporary, **named)
 
 
 def adopt(spec: ModelSpec, folder: Path) -> Path:
