@@ -213,12 +213,6 @@ RULES = (
         TRT,
     ),
     Rule(
-        *("reformat", "slow", tensorrt.reformat),
-        "Q and DQ before it too: from int8 to float and back is two reformats",
-        WRITE,
-        TRT,
-    ),
-    Rule(
         *("residual-branch", "slow", tensorrt.residual_branch),
         "Q and DQ on the identity input of a residual Add alone, so that convolution and Add are one kernel",
         KEEP_FLOAT,

@@ -34,10 +34,6 @@ IN_FLOAT = (
 """What TensorRT computes in float, whatever stands before it: attention cores, SE gates, labels."""
 
 
-PASSING = ("AveragePool", "Concat", "MaxPool")
-"""What runs in int8 where its inputs are, and `edge-seg quantize` gives a Q."""
-
-
 def activation_zero_point(graph: Graph, goal: Goal) -> Iterator[Hit]:
     """int8 activations have zero point 0; uint8 ones are another rule's."""
     for node in activations(graph):
@@ -161,15 +157,6 @@ def concat_scales(graph: Graph, goal: Goal) -> Iterator[Hit]:
             yield Hit(name_of(node), "inputs of several scales")
         elif known and len(known) < len(makers):
             yield Hit(name_of(node), f"{len(known)} of {len(makers)} inputs quantized")
-
-
-def reformat(graph: Graph, goal: Goal) -> Iterator[Hit]:
-    """What only passes values on is quantized on both sides, or on none: float between int8 is converted twice."""
-    for node in graph.of(*PASSING):
-        readers = graph.readers_of(node.output[0])
-        quantized_behind = bool(readers) and all(reader.op_type == "QuantizeLinear" for reader in readers)
-        if quantized_behind and not any(graph.made_by("DequantizeLinear", name) for name in node.input):
-            yield Hit(name_of(node), f"a {node.op_type} of floats before a Q")
 
 
 def residual_branch(graph: Graph, goal: Goal) -> Iterator[Hit]:

@@ -1,6 +1,6 @@
 """Every rule of lint has a graph that trips it and one that does not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +23,6 @@ TRT, X86, NOVNNI, ARM = "tensorrt", "onnxruntime-x86", "x86-novnni", "onnxruntim
 
 def clean(nets: SimpleNamespace) -> onnx.ModelProto:
     model: onnx.ModelProto = nets.for_tensorrt()
-    return model
-
-
-def pooled(nets: SimpleNamespace, source: str, before: Sequence[Any] = ()) -> onnx.ModelProto:
-    pool = ("MaxPool", [source], "p", {"kernel_shape": [1, 1]})
-    model: onnx.ModelProto = nets.behind([*before, pool, *nets.q_dq("p", "y")])
     return model
 
 
@@ -89,7 +83,6 @@ CASES: dict[tuple[str, str], tuple[Make, Make]] = {
         lambda nets: nets.residual(branch=True, identity=True),
         lambda nets: nets.residual(branch=False, identity=True),
     ),
-    ("reformat", TRT): (lambda nets: pooled(nets, "c"), lambda nets: pooled(nets, "a", nets.q_dq("c", "a"))),
     ("quantized-in-vain", TRT): (lambda nets: nets.gated("Sigmoid"), lambda nets: nets.gated("Relu")),
     ("small-convolution", TRT): (lambda nets: nets.small(15), lambda nets: nets.depthwise()),
     ("double-quantization", TRT): (lambda nets: nets.twice(0.1), clean),
