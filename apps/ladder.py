@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge_seg.apps.calibration_data import check_calibration_data
+from edge_seg.apps.calibration_data import check_calibration_data, tell_zeros
 from edge_seg.files import same_file, write_together
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     with progress("calibrate", None) as step:
         builder = Builder(model, pictures, calibration, on_image=step)
         first = [picture[0] for picture in pictures[:ORDER_IMAGES]]
-        return climb(
+        ladder = climb(
             source,
             builder,
             gate,
@@ -98,6 +98,9 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
             order=lambda rung: known or order_by_agreement(builder, rung, first),
             tell=lambda found: print(_line(found), file=sys.stderr),
         )
+    if ladder.ranges is not None:
+        tell_zeros(ladder.ranges)
+    return ladder
 
 
 def _known_order(path: Path, model: "onnx.ModelProto", target: str) -> "list[tuple[str, ...]]":

@@ -66,6 +66,8 @@ def entropy(histogram: Histogram) -> Range:
 def _divergence(counts: NDArray[np.float64], stop: int, levels: int) -> float:
     """KL(P || Q): P the counts below `stop` with all above in its last bin, Q those below in `levels` steps."""
     inside = counts[:stop]
+    if not inside.any():  # all would be clipped
+        return np.inf
     p = inside.copy()
     p[-1] += counts[stop:].sum()
     step = np.minimum(np.arange(stop) * levels // stop, levels - 1)

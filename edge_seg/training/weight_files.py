@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from edge_seg.errors import ModelError
@@ -45,9 +46,7 @@ def read_weights(model: Path) -> WeightFile:
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
+    if path.suffix.lower() == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -55,11 +54,13 @@ def _load(path: Path) -> Any:  # noqa: ANN401
 def _read_pytorch(path: Path) -> WeightFile:
     try:
         found = _load(path)
+    except MemoryError:
+        raise
     except Exception as error:  # whatever another file makes of the readers
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{path} is no file of PyTorch weights alone ({type(error).__name__}: {reason}). Give one of edge-seg "
-            "train, or the state dict that torch.save(net.state_dict(), PATH) writes."
+            "train, the state dict that torch.save(net.state_dict(), PATH) writes, or .safetensors."
         ) from None
     tensors = find_tensors(found)
     if not tensors:

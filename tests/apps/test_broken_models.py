@@ -34,7 +34,7 @@ def broken(request: pytest.FixtureRequest, tiny_model: Path, tmp_path: Path) -> 
         "nan": "holds values that are no numbers",
         "opset": "opset 12",
         "operator": "ONNX Runtime cannot run the FP32 graph.*com.example",
-        "height": "height",
+        "height": "keeps another contract.*height",
     }
     return "broken.onnx", messages[request.param]
 

@@ -170,7 +170,7 @@ def export(
         named |= {"dynamo": False, "opset_version": 17}
         named |= {} if batch else {"dynamic_axes": {"input": {0: "batch"}, "logits": {0: "batch"}}}
     else:
-        named |= {"external_data": False}
+        named |= {"dynamo": True, "external_data": False}
         named |= {} if batch else {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
     with written_whole(out) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that are constants, and of the exporter's own future

@@ -103,7 +103,7 @@ def nncf_openvino(model: Path, pictures: "Pictures", out: Path, *, preset: str, 
 
 
 def nncf_openvino_7_bits(model: Path, pictures: "Pictures", out: Path) -> None:
-    """The same with weights of 7 bits, in all layers, and the slower correction."""
+    """NNCF on OpenVINO's graph, MIXED, with the slower correction and its overflow fix: 7 bits in all layers."""
     import nncf  # type: ignore[import-not-found,unused-ignore]
 
     fix = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)

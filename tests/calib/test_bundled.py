@@ -23,3 +23,13 @@ def test_a_bundled_file_is_written_again_byte_for_byte(name: str, tmp_path: Path
         add_score(written, score, value)
 
     assert written.read_bytes() == bundled.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["edge-seg-n", "edge-seg-s"])
+@pytest.mark.parametrize("method", ["percentile", "entropy", "mse", "moving-average"])
+def test_no_range_goes_beyond_what_was_seen(name: str, method: str) -> None:
+    tensors = read_ranges(FOLDER / f"{name}.ranges.json").tensors
+
+    for tensor, found in tensors.items():
+        (least, most), (low, high) = found["min-max"], found[method]
+        assert least <= low <= high <= most, tensor

@@ -135,6 +135,21 @@ def test_entropy_of_what_a_relu_gives_is_that_of_its_positive_values() -> None:
     assert entropy(counted(np.zeros(9))) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([0.0, 0.0, 7.0]),
+        np.repeat([0.0, 6.0], [900, 100]),
+        np.repeat(np.arange(5.0), 100),
+        RNG.uniform(5, 7, 10_000),
+        np.append(np.zeros(10_000), RNG.uniform(0.3, 1, 10_000)),
+    ],
+    ids=["one", "relu6", "whole numbers", "far from zero", "a gap"],
+)
+def test_entropy_clips_no_value_away_for_a_gap_beside_zero(values: np.ndarray) -> None:
+    assert entropy(counted(values))[1] >= 0.99 * values.max()
+
+
 @pytest.mark.parametrize("levels", [256, 128])
 def test_entropy_is_that_of_a_search_bin_by_bin(levels: int) -> None:
     """Against Migacz's loop as it is written, in plain Python."""
@@ -154,6 +169,8 @@ def test_entropy_is_that_of_a_search_bin_by_bin(levels: int) -> None:
 
 def divergence_bin_by_bin(bins: list[int], stop: int, levels: int) -> float:
     p, q = [float(count) for count in bins[:stop]], [0.0] * stop
+    if sum(p) == 0:
+        return math.inf
     p[-1] += sum(bins[stop:])
     for _, group in itertools.groupby(range(stop), lambda place: place * levels // stop):
         inside = [place for place in group if bins[place]]
