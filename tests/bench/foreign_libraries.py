@@ -165,7 +165,7 @@ def export(
     The batch is free where none is given.
     """
     pictures = torch.zeros(batch or 2, 3, *size[::-1])
-    named: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"]}
+    named: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"], "verbose": False}
     if exporter == "torchscript":
         named |= {"dynamo": False, "opset_version": 17}
         named |= {} if batch else {"dynamic_axes": {"input": {0: "batch"}, "logits": {0: "batch"}}}
