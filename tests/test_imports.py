@@ -12,6 +12,7 @@ import pytest
 EXTRAS = (
     "torch",
     "torchvision",
+    "safetensors",
     "timm",
     "lightning",
     "torchmetrics",
