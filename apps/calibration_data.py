@@ -1,4 +1,4 @@
-"""Which pictures a calibration may see: not those that are to tell how good its result is."""
+"""Which pictures a calibration may see, not those that are to tell how good its result is; and what it saw."""
 
 import os
 import sys

@@ -75,6 +75,7 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     from edge_seg.calib.ladder import climb
     from edge_seg.calib.order import order_by_agreement
     from edge_seg.calib.quantize import open_fp32
+    from edge_seg.calib.rung import Rung
     from edge_seg.calib.sensitivity_run import runtime_of
     from edge_seg.calib.speed import ROUNDS
     from edge_seg.export.target import is_timed_here, targets_of
@@ -86,7 +87,8 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
     with progress("calibrate", None) as step:
         builder = Builder(model, pictures, calibration, on_image=step)
         first = [picture[0] for picture in pictures[:ORDER_IMAGES]]
-        ladder = climb(
+        tell_zeros(builder.ranges(Rung(targets[0].name)))
+        return climb(
             source,
             builder,
             gate,
@@ -98,9 +100,6 @@ def _measure(source: Path, data: str, gates: "Gates", wish: Wish) -> "Ladder":
             order=lambda rung: known or order_by_agreement(builder, rung, first),
             tell=lambda found: print(_line(found), file=sys.stderr),
         )
-    if ladder.ranges is not None:
-        tell_zeros(ladder.ranges)
-    return ladder
 
 
 def _known_order(path: Path, model: "onnx.ModelProto", target: str) -> "list[tuple[str, ...]]":

@@ -55,8 +55,7 @@ def entropy(histogram: Histogram) -> Range:
     magnitudes = (lower + upper).astype(np.float64)
     levels = LEVELS // 2 if two_sided else LEVELS
     used = int(np.flatnonzero(magnitudes)[-1]) + 1
-    if used > 1:
-        magnitudes[0] = min(magnitudes[:2])
+    magnitudes[0] = min(magnitudes[:2])
     stops = [*range(levels, used, KL_STEP), max(used, levels)]
     best = min(stops, key=lambda stop: _divergence(magnitudes, stop, levels))
     threshold = best * histogram.width

@@ -1,11 +1,13 @@
 """Files of weights, whoever wrote them: tensors by name, and what they owe to whom."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,6 +20,18 @@ NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weigh
 """Keys under which training programs keep a net's tensors, beside an optimiser's and other things."""
 
 MOST_NESTED = 4
+
+READ_ERRORS = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What another file makes of the readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +68,7 @@ def _load(path: Path) -> Any:  # noqa: ANN401
 def _read_pytorch(path: Path) -> WeightFile:
     try:
         found = _load(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever another file makes of the readers
+    except READ_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{path} is no file of PyTorch weights alone ({type(error).__name__}: {reason}). Give one of edge-seg "
