@@ -99,7 +99,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final scores as JSON on stdout.")] = False,
 ) -> None:
     """Train, write the checkpoint or the files of --qat, evaluate, print the scores and draw the run as report.png."""
-    for module in ("torch", "matplotlib", "lightning", "tensorboard"):
+    for module in ("torch", "safetensors", "matplotlib", "lightning", "tensorboard"):
         import_extra(module, "train")
     from edge_seg.training.options import TrainOptions
 

@@ -70,7 +70,7 @@ def test_without_openvino_auto_takes_onnx_runtime() -> None:
     assert json.loads(done.stdout)["runtime"] == "onnxruntime"
 
 
-@pytest.mark.parametrize("missing", ["torch", "lightning", "tensorboard", "matplotlib"])
+@pytest.mark.parametrize("missing", ["torch", "safetensors", "lightning", "tensorboard", "matplotlib"])
 def test_train_says_what_to_install(tmp_path: Path, missing: str) -> None:
     if missing != "torch":  # which is asked for first
         pytest.importorskip("torch")
