@@ -4,12 +4,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from edge_seg.errors import SinkError
 from edge_seg.training.options import TrainOptions
+
+LOCK = ".lock"
 
 
 def _check_output(options: TrainOptions) -> None:
@@ -36,15 +39,15 @@ def is_first_of_machine() -> bool:
 def owned_folder(options: TrainOptions) -> Iterator[None]:
     """Make the run's folder and keep other trainings out of it while the block runs.
 
-    Of several processes the first owns it for all. SinkError where another training is at work there, and for a folder
-    that cannot be written.
+    Of several processes the first owns it for all. A new folder that an error leaves empty goes again. SinkError where
+    another training is at work there, and for a folder that cannot be written.
     """
-    nothing_to_resume = options.resume and not options.run_dir.is_dir()
-    if nothing_to_resume or not is_first_process():
+    new = not options.run_dir.is_dir()
+    if (options.resume and new) or not is_first_process():
         yield
         return
     _check_output(options)
-    lock = FileLock(options.run_dir / ".lock")
+    lock = FileLock(options.run_dir / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -55,3 +58,12 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if new and options.run_dir.is_dir():
+            _remove_if_empty(options.run_dir)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing but the file of the lock."""
+    if [path.name for path in folder.iterdir()] in ([], [LOCK]):
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()

@@ -208,6 +208,7 @@ def test_what_costs_nothing_to_tell_is_told_before_pictures_are_read(
 
     with other, pytest.raises(kind, match=message):
         train_and_evaluate(options, bad_labels)
+    assert options.run_dir.exists() == ("earlier" in message)  # what nothing was written to is gone again
 
 
 def test_a_training_tells_what_it_reads_each_set_once(
