@@ -21,6 +21,7 @@ from edge_seg.export.graph import Graph
 from edge_seg.export.target import TARGETS
 from edge_seg.runners import open_runner
 from edge_seg.runners.contract import read_onnx_spec
+from edge_seg.runners.openvino_tail import lay_tail_by_pixels
 from edge_seg.runners.ort_runner import untimed_options
 
 IMAGES = np.stack([frame.image for frame in Drive(5, 96, 72, 4)])
@@ -123,6 +124,24 @@ def test_the_integer_tail_gives_the_float_tails_labels(classes: int, factor: int
     assert found.shape == expected.shape
     # Equal but where two classes are equal to the last bit of float32, which rounds and integers do not.
     assert (found == expected).mean() > 0.995
+
+
+@pytest.mark.parametrize(("classes", "factor"), [(11, 4), (1, 2), (250, 6)])
+@pytest.mark.parametrize("opset", [17, 18])
+def test_by_pixels_the_integer_tail_gives_the_same_labels(classes: int, factor: int, opset: int) -> None:
+    logits = np.random.default_rng(classes).normal(scale=4, size=(2, classes, 6, 8)).astype(np.float32)
+    model = float_tail(classes, factor)
+    model.opset_import[0].version = opset
+    assert not lay_tail_by_pixels(model)
+    use_integer_tail(model)
+    expected = run(model, logits, "onnxruntime")
+
+    assert lay_tail_by_pixels(model)
+
+    onnx.checker.check_model(model, full_check=True)
+    for runtime in ("onnxruntime", "openvino"):
+        assert np.array_equal(run(model, logits, runtime), expected)
+    assert not lay_tail_by_pixels(model)
 
 
 def test_equal_logits_give_the_lowest_class() -> None:
