@@ -1,9 +1,11 @@
 """Ways from the logits to the labels of an INT8 graph: what each loses, how long the graph takes, the tail's share.
 
-    python tests/bench/tails.py edge-seg-s-fp32 --ranges edge_seg/weights/edge-seg-s.ranges.json --data camvid:PATH/test
+    python tests/bench/tails.py edge-seg-s-fp32 --ranges edge_seg/weights/edge-seg-s.ranges.json \
+        --rung edge_seg/weights/edge-seg-s.rung.toml --data camvid:PATH/test
 
-Every way has the same net in INT8 before it, written with the min-max ranges of the file. Times are ratios of two
-processes that take turns; the first one always runs the graph with the integer tail (edge_seg.calib.integer_tail).
+Every way has the same net in INT8 before it, written as --rung says, by default with the min-max ranges of the file.
+Times are ratios of two processes that take turns; the first one always runs the graph with the integer tail
+(edge_seg.calib.integer_tail).
 """
 
 import argparse
@@ -18,9 +20,9 @@ from onnx import helper, numpy_helper
 
 from edge_seg.apps.profile.layers import profile_layers, tail_share
 from edge_seg.calib.integer_tail import use_integer_tail
-from edge_seg.calib.quantize import open_fp32, ranges_of, to_int8
+from edge_seg.calib.quantize import float_graph, open_fp32, ranges_of, to_int8
 from edge_seg.calib.ranges import read_ranges
-from edge_seg.calib.rung import Rung
+from edge_seg.calib.rung import Rung, read_rung
 from edge_seg.calib.speed import ROUNDS, compare_speed
 from edge_seg.data import open_dataset
 from edge_seg.evaluate import evaluate
@@ -37,7 +39,8 @@ def main() -> None:
     """Print the table."""
     arguments = parse_arguments()
     with TemporaryDirectory() as folder:
-        files = write_files(arguments.model, arguments.ranges, Path(folder))
+        rung = Rung() if arguments.rung is None else read_rung(arguments.rung)
+        files = write_files(arguments.model, arguments.ranges, rung, Path(folder))
         print("| tail | run-time | mIoU | lost | ms | times as long as the first | share of the tail |")
         print("|---" * 7 + "|")
         for runtime in RUNTIMES:
@@ -50,15 +53,16 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=lambda name: find_model(name), help="FP32 file, bundled name or path")
     parser.add_argument("--ranges", type=Path, required=True)
+    parser.add_argument("--rung", type=Path, help="TOML file of a rung for onnxruntime-x86")
     parser.add_argument("--data", required=True, help="labelled set")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     return parser.parse_args()
 
 
-def write_files(source: Path, ranges: Path, folder: Path) -> dict[str, Path]:
+def write_files(source: Path, ranges: Path, rung: Rung, folder: Path) -> dict[str, Path]:
     """The same INT8 net with each of the tails, by the tail's name; the integer one first."""
-    model = open_fp32(source)
-    found = ranges_of(read_ranges(ranges, model), Rung())
+    model = float_graph(open_fp32(source), rung)
+    found = ranges_of(read_ranges(ranges, model), rung)
     target = dataclasses.replace(TARGETS["onnxruntime-x86"], integer_tail=False)
     files = {}
     for number, (name, change) in enumerate(TAILS.items()):
