@@ -19,6 +19,7 @@ from torch import nn
 from edge_seg.errors import DataError
 from edge_seg.files import write_whole
 from edge_seg.recipe import Recipe
+from edge_seg.training.folder import is_first_of_machine
 from edge_seg.training.options import TrainOptions, recipe_fields
 
 SAVE_EVERY_S = 60.0
@@ -85,7 +86,8 @@ class LastCheckpoint(Callback):
         if self._asked_to_stop:
             raise KeyboardInterrupt
         self._asked_to_stop = True
-        print("Stopping after this step; --resume goes on from it. Ctrl-C again stops at once.", file=sys.stderr)
+        if is_first_of_machine():  # the terminal's Ctrl-C comes to all of them
+            print("Stopping after this step; --resume goes on from it. Ctrl-C again stops at once.", file=sys.stderr)
 
     def _restore_handler(self) -> None:
         if self._handler_before is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from edge_seg.checkpoint import read_checkpoint
 from edge_seg.errors import DataError
 from edge_seg.models import build_model
 from edge_seg.models.sync_norms import synchronise_norms
@@ -47,6 +49,31 @@ def test_two_processes_write_one_checkpoint_and_one_report(aux: float, tmp_path:
     assert json.loads(done.stdout)["images"] == 2
     assert done.stderr.count("epoch 2/2") == 1
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * STEPS_AN_EPOCH
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_resume_to_the_same_net(tmp_path: Path) -> None:
+    """Ctrl-C comes to both of them, as from a terminal."""
+    words = [sys.executable, "-m", "edge_seg.apps", "train", "--data", "drive:frames=16,size=96x72", "--test"]
+    words += ["drive:seed=3,frames=2,size=96x72", "--arch", "edge-seg-n", "--size", "96x72", "--epochs", "6", "--batch"]
+    words += ["4", "--workers", "0", "--precision", "fp32", "--devices", "2", "--json", "--out"]
+    whole, parts = tmp_path / "whole" / "net.pt", tmp_path / "parts" / "net.pt"
+    run_python(*words[1:], whole)
+
+    with subprocess.Popen(
+        [*words, parts], env=CPU_ONLY, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as processes:
+        assert processes.stderr is not None
+        assert any("epoch 2/6" in line for line in processes.stderr)
+        os.killpg(processes.pid, signal.SIGINT)
+        told = processes.stderr.read()
+    assert processes.returncode == 1 and told.count("Stopping after this step") == 1
+    assert 2 * STEPS_AN_EPOCH <= torch.load(parts.parent / "last.ckpt", weights_only=True)["global_step"] < 24
+    done = run_python(*words[1:], parts, "--resume")
+
+    assert "epoch 2/6" not in done.stderr and "epoch 6/6" in done.stderr
+    nets = [read_checkpoint(path)[2].state_dict() for path in (whole, parts)]
+    assert [name for name, tensor in nets[0].items() if not torch.equal(tensor, nets[1][name])] == []
 
 
 @pytest.mark.slow
