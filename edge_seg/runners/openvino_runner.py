@@ -39,7 +39,7 @@ def compile_graph(path: Path, shape: Sequence[int], config: Mapping[str, str]) -
 
 
 def _as_compiled(path: Path) -> Path | bytes:
-    """The file itself, or with the integer tail in another order, which gives the same labels sooner."""
+    """The file itself, or one with an integer tail in the order that suits OpenVINO, which gives the same labels."""
     model = load_onnx(path)
     return model.SerializeToString() if lay_tail_by_pixels(model) else path
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,7 +31,10 @@ def is_first_process() -> bool:
 
 
 def is_first_of_machine() -> bool:
-    """True in the process that starts the others of its machine; of those of another launcher, in the first of all."""
+    """True in the process that starts the others of its machine; of those of another launcher, in the first of all.
+
+    Asked before a Trainer gives each process its rank among those of all machines.
+    """
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
@@ -39,8 +42,8 @@ def is_first_of_machine() -> bool:
 def owned_folder(options: TrainOptions) -> Iterator[None]:
     """Make the run's folder and keep other trainings out of it while the block runs.
 
-    Of several processes the first owns it for all. A new folder that an error leaves empty goes again. SinkError where
-    another training is at work there, and for a folder that cannot be written.
+    Of several processes the first owns it for all. A folder made for the run goes again where an error leaves it
+    empty. SinkError where another training is at work there, and for a folder that cannot be written.
     """
     new = not options.run_dir.is_dir()
     if (options.resume and new) or not is_first_process():
@@ -57,13 +60,14 @@ def owned_folder(options: TrainOptions) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
-        if new and options.run_dir.is_dir():
+        if new:
             _remove_if_empty(options.run_dir)
+        lock.release()
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing but the file of the lock."""
-    if [path.name for path in folder.iterdir()] in ([], [LOCK]):
-        (folder / LOCK).unlink(missing_ok=True)
-        folder.rmdir()
+    """Remove a folder that holds nothing but the file of the lock, which is held: no other run can have begun there."""
+    with suppress(OSError):  # it is tidying up, and must not hide the error that the run ends with
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()

@@ -19,7 +19,6 @@ from torch import nn
 from edge_seg.errors import DataError
 from edge_seg.files import write_whole
 from edge_seg.recipe import Recipe
-from edge_seg.training.folder import is_first_of_machine
 from edge_seg.training.options import TrainOptions, recipe_fields
 
 SAVE_EVERY_S = 60.0
@@ -49,10 +48,12 @@ class LastCheckpoint(Callback):
     def __init__(self, path: Path, run: dict[str, Any]) -> None:
         self.path, self.run = path, run
         self._asked_to_stop = False
+        self._tells = True
         self._saved_s = time.perf_counter()
         self._handler_before: Any = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._tells = trainer.local_rank == 0  # a terminal's Ctrl-C comes to all processes of its machine
         if threading.current_thread() is threading.main_thread():
             self._handler_before = signal.signal(signal.SIGINT, self._stop)
 
@@ -86,7 +87,7 @@ class LastCheckpoint(Callback):
         if self._asked_to_stop:
             raise KeyboardInterrupt
         self._asked_to_stop = True
-        if is_first_of_machine():  # the terminal's Ctrl-C comes to all of them
+        if self._tells:
             print("Stopping after this step; --resume goes on from it. Ctrl-C again stops at once.", file=sys.stderr)
 
     def _restore_handler(self) -> None:

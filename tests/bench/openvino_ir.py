@@ -21,9 +21,9 @@ RUNTIME = "openvino-ir"
 
 
 class IrRunner:
-    """An IR file of the deploy contract with a batch of one, compiled as `OpenVinoRunner` compiles ONNX.
+    """An IR file of the deploy contract with a batch of one, compiled with the settings of `OpenVinoRunner`.
 
-    Its spec lies beside it, in a file that ends in .spec.json.
+    Its integer tail stays in the order that the file has. Its spec lies beside it, in a file that ends in .spec.json.
     """
 
     runtime = RUNTIME

@@ -99,7 +99,7 @@ def judge(found: Labels, exact: Labels, frames: Sequence[Frame], names: Sequence
     """Cells of the table: pixels that keep their label, and IoU lost on average and at worst."""
     alike = np.mean([(one == other).mean() for one, other in zip(found, exact, strict=True)])
     lost = class_iou(exact, frames, len(names)) - class_iou(found, frames, len(names))
-    return f"{alike:.3%} | {lost.mean():+.4f} | {names[int(lost.argmax())]} {lost.max():+.4f}"
+    return f"{alike:.3%} | {np.nanmean(lost):+.4f} | {names[int(np.nanargmax(lost))]} {np.nanmax(lost):+.4f}"
 
 
 def class_iou(labels: Labels, frames: Sequence[Frame], classes: int) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
     python tests/bench/tails.py edge-seg-s-fp32 --ranges edge_seg/weights/edge-seg-s.ranges.json \
         --rung edge_seg/weights/edge-seg-s.rung.toml --data camvid:PATH/test
 
-Every way has the same net in INT8 before it, written as --rung says, by default with the min-max ranges of the file.
+Every way has the same net in INT8 before it, by --rung's ranges and equalisation,
+by default with the min-max ranges of the file.
 Times are ratios of two processes that take turns; the first one always runs the graph with the integer tail
 (edge_seg.calib.integer_tail).
 """

@@ -144,6 +144,19 @@ def test_by_pixels_the_integer_tail_gives_the_same_labels(classes: int, factor: 
     assert not lay_tail_by_pixels(model)
 
 
+def test_a_tail_that_was_altered_is_not_laid_by_pixels() -> None:
+    """Constants that are nodes, as a converter of opsets makes them."""
+    model = float_tail(11, 4)
+    use_integer_tail(model)
+    sizes = next(tensor for tensor in model.graph.initializer if tensor.name == "tail/by_sub_pixel")
+    model.graph.node.insert(0, helper.make_node("Constant", [], [sizes.name], value=sizes))
+    model.graph.initializer.remove(sizes)
+    before = model.SerializeToString()
+
+    assert not lay_tail_by_pixels(model)
+    assert model.SerializeToString() == before
+
+
 def test_equal_logits_give_the_lowest_class() -> None:
     model = float_tail(5, 4)
     use_integer_tail(model)

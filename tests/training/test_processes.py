@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,12 @@ def test_two_processes_stop_together_and_resume_to_the_same_net(tmp_path: Path) 
         [*words, parts], env=CPU_ONLY, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as processes:
         assert processes.stderr is not None
+        too_long = threading.Timer(300, os.killpg, (processes.pid, signal.SIGKILL))
+        too_long.start()
         assert any("epoch 2/6" in line for line in processes.stderr)
         os.killpg(processes.pid, signal.SIGINT)
         told = processes.stderr.read()
+        too_long.cancel()
     assert processes.returncode == 1 and told.count("Stopping after this step") == 1
     assert 2 * STEPS_AN_EPOCH <= torch.load(parts.parent / "last.ckpt", weights_only=True)["global_step"] < 24
     done = run_python(*words[1:], parts, "--resume")
